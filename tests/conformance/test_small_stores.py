@@ -33,7 +33,7 @@ from twinward.federation.aggregation.answered_rounds import (
     Sealed,
 )
 from twinward.federation.errors import RoundRefused
-from twinward.federation.study_journal import JOURNAL, Begun, Question, StudyJournal
+from twinward.federation.study_journal import JOURNAL, Begun, Question, Review, StudyJournal
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.storage import Database, Schema, open_database
 from twinward_ledger.stores.anchor_journal import AnchorJournal, Trouble
@@ -289,6 +289,18 @@ def test_a_study_stands_where_it_is_in_every_process(opened: Open) -> None:
     assert (one.next_attempt(), strange.next_attempt()) == (4, 2)
     one.learn(Question(2, 9, b"", ()), np.array([3], dtype=np.int64))
     assert (same.next_attempt(), [list(total) for total in same.totals()]) == (10, [[2, -(2**62)], [3]])
+    groups = (("mercy", "northgate"), ("lakeside",))
+    one.learn(Question(3, 11, b"", (), groups), np.array([5], dtype=np.int64), [np.array([n]) for n in (1, 4)])
+    assert [(number, who, list(total)) for number, who, total in same.group_sums()] == [
+        (3, groups[0], [1]),
+        (3, groups[1], [4]),
+    ]
+    for journal in (one, strange):
+        journal.review(Review("mercy", False, "olga", "looked at", 1))
+    one.review(Review("mercy", True, "olga", "ruins sums", 2))
+    one.review(Review("lakeside", False, "petra", "looked at", 3))
+    assert (same.quarantined(), strange.quarantined()) == ({"mercy"}, frozenset())
+    assert [review.at_ms for review in same.reviews().values()] == [3, 2]
     same.forget()
     assert (one.begun(), list(one.totals()), strange.begun()) == (None, [], Begun(8, "otto"))
     assert [list(total) for total in strange.totals()] == [[7]]
