@@ -29,6 +29,7 @@ FORMATS: Final = "tests/unit/ledger/formats"
 TRUST: Final = "tests/unit/audit/proofs/test_trust.py tests/adversarial/ledger/test_twinward_verify.py"
 MERKLE: Final = "tests/unit/ledger/test_merkle.py tests/properties/ledger/test_merkle_properties.py"
 WITNESS: Final = "tests/integration/ledger/test_log_and_witness.py"
+COSIGNING: Final = "tests/integration/ledger/test_cosigning.py tests/integration/ledger/test_anchor.py"
 ANSWERS: Final = "tests/conformance/test_small_stores.py tests/adversarial/federation/test_unpaid_studies.py"
 MASKS: Final = "tests/unit/federation/test_secure_aggregation.py"
 RELEASE: Final = "tests/unit/similarity/test_release.py tests/properties/similarity/test_release_groups.py"
@@ -92,6 +93,6 @@ WATCHED: Final[dict[str, str]] = {
     "ledger/twinward_ledger/formats/policy.py": FORMATS,
     "ledger/twinward_ledger/formats/leaf.py": FORMATS,
     "ledger/twinward_ledger/witness/witness.py": WITNESS,
-    "ledger/twinward_ledger/witness/cosigning.py": "tests/integration/ledger/test_cosigning.py",
+    "ledger/twinward_ledger/witness/cosigning.py": COSIGNING,
     "ledger/twinward_ledger/witness/evidence.py": WITNESS + " tests/properties/ledger/test_split_view_evidence.py",
 }
