@@ -33,7 +33,7 @@ _EXTRA_OF_PACKAGE = {
 }
 """The extra that brings a package, where there is only one; what others bring depends on the command."""
 
-_EXTRA_OF_GROUP = {"vendor": "vendor", "disclosure": "vendor", "study": "research"}
+_EXTRA_OF_COMMAND = {"vendor": "vendor", "disclosure": "vendor", "study": "research", "outbreak simulate": "research"}
 _VENDORS_PACKAGES = frozenset({"numpy", "pint", "tenseal", "ucumvert", "zstandard"})
 """They come with ``vendor``, and with whatever extra their command needs."""
 _WORD_CHARS = 200
@@ -79,9 +79,9 @@ def _extra_with(package: str) -> str:
     """The extra that the command which is running needs: one that brings this package and what it will need next."""
     context = click.get_current_context(silent=True)
     names = [] if context is None else context.command_path.split()
-    group = names[1] if len(names) > 1 else ""
+    group, command = " ".join(names[1:2]), " ".join(names[1:3])
     if package in _VENDORS_PACKAGES:
-        return _EXTRA_OF_GROUP.get(group, "node")
+        return _EXTRA_OF_COMMAND.get(command) or _EXTRA_OF_COMMAND.get(group, "node")
     return _EXTRA_OF_PACKAGE.get(package, "node")
 
 

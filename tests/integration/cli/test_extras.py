@@ -23,7 +23,7 @@ LIGHT |= {"disclosure public", "disclosure open", "study new", "vendor feasibili
 """What runs with no extra at all, as far as it comes without a home and a network. A query loads NumPy and SEAL."""
 
 FLOWER = {"site flower", "study flower"}
-RESEARCH = {"study check", "study export"}
+RESEARCH = {"study check", "study export", "outbreak simulate"}
 SERVING = {"node serve", "node init", "demo", "witness serve", "witness create", "similarity plan"}
 """What would do its work, where it can: nothing of it is asked of an installation that has all it needs."""
 

@@ -76,10 +76,10 @@ def offer(
 
     Example: twinward exchange offer ventilator 5 --until 2026-02-07T00:00:00Z --as olga
     """
-    from twinward_contracts.bindings import ListingKind
-
     terms = (resource, quantity, until, details, id_)
     with _exchange(hospital, account, home, as_json) as (desk, by):
+        from twinward_contracts.bindings import ListingKind
+
         _listed(desk, by, ListingKind.OFFER, terms, as_json=as_json)
 
 
@@ -100,10 +100,10 @@ def request(
 
     Example: twinward exchange request ventilator 3 --until 2026-02-03T12:00:00Z --as olga
     """
-    from twinward_contracts.bindings import ListingKind
-
     terms = (resource, quantity, until, details, id_)
     with _exchange(hospital, account, home, as_json) as (desk, by):
+        from twinward_contracts.bindings import ListingKind
+
         _listed(desk, by, ListingKind.REQUEST, terms, as_json=as_json)
 
 
@@ -145,9 +145,9 @@ def promise(
     Example: twinward exchange promise --offer 1 --request 2 --quantity 2 --ship-by 2026-02-01T12:00:00Z
     --receive-by 2026-02-02T12:00:00Z --as olga
     """
-    from twinward.exchange.service import Details
-
     with _exchange(hospital, account, home, as_json) as (desk, by):
+        from twinward.exchange.service import Details
+
         told, times = Details.of(details), (instant_ms(ship_by) // 1000, instant_ms(receive_by) // 1000)
         made = desk.promise(by, offered, requested, quantity, *times, told, request=id_)
         _show_transfer(made, as_json=as_json)
@@ -205,9 +205,9 @@ def dispute(
 
     Example: twinward exchange dispute 1 --why "two of three arrived broken" --as olga
     """
-    from twinward.exchange.service import Details
-
     with _exchange(hospital, account, home, as_json) as (desk, by):
+        from twinward.exchange.service import Details
+
         evidence = Details.of(why)
         _show_transfer(desk.dispute(by, transfer, evidence), as_json=as_json)
         _say_salt(evidence.salt, as_json=as_json)
