@@ -13,7 +13,7 @@ from twinward.things.what_if.outlook import Estimate, estimate, look_ahead
 from twinward.things.what_if.picture import picture
 from twinward.things.what_if.queueing import erlang_b, erlang_c, mean_wait_h
 from twinward.things.what_if.scenario import EXAMPLES, Scenario, Stage, hours, per_hour
-from twinward.things.what_if.simulation import GRID, simulate
+from twinward.things.what_if.simulation import GRID, _remaining, simulate
 
 
 def slow_b(servers: int, load: float) -> float:
@@ -97,6 +97,11 @@ def test_a_run_begins_with_who_is_there() -> None:
     assert run.occupancy[0] == 4
     assert (np.diff(run.occupancy) <= 0).all(), "nobody comes, somebody leaves"
     assert run.occupancy[-1] <= 3, "who has stayed longer than anybody does is about to leave"
+    long, stayed_h, random = full.stages[0], 100.0, np.random.default_rng(2)
+    slow = random.lognormal(math.log(48) - math.log1p(1.2**2) / 2, math.sqrt(math.log1p(1.2**2)), 400_000)
+    drawn = [_remaining(long, stayed_h, random) for _ in range(8_000)]
+    parts = [0.1, 0.5, 0.9]
+    assert np.quantile(drawn, parts) == pytest.approx(np.quantile(slow[slow > stayed_h] - stayed_h, parts), rel=0.1)
     crowd = Scenario("crowd", (Stage("stay", 2, 48.0, 0.0),), 100.0, 1.0, waiting=0, present_h=(1.0, 1.0))
     run = simulate(crowd, np.random.default_rng(1))
     assert run.refused == run.arrived > 1000, "both leave after two days"
@@ -132,6 +137,9 @@ def test_a_question_that_cannot_be_is_told_why() -> None:
         Scenario("x", (Stage("stay", 3, 0.0),), 1.0, 1.0),
         Scenario("x", (Stage("stay", 3, math.inf),), 1.0, 1.0),
         Scenario("x", (Stage("stay", 3, 1.0, staff=1, per_staff=0.5),), 1.0, 1.0),
+        Scenario("x", (Stage("stay", 3, 1.0, staff=1, per_staff=math.nan),), 1.0, 1.0),
+        Scenario("x", (Stage("stay", 3, 1.0, staff=10**400, per_staff=1.5),), 1.0, 1.0),
+        Scenario("x", (stage,), 0.0, 1.0, present_h=(1.0,) * 3_000_000),
         Scenario("x", (stage,), math.nan, 1.0),
         Scenario("x", (stage,), 1.0, 1e9),
         Scenario("x", (stage,), 1e9, 365.0),

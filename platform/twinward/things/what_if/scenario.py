@@ -73,12 +73,14 @@ class Scenario:
         if not 1 <= len(self.stages) <= 10 or (self.waiting is not None and self.waiting < 0):
             raise BadThing("patients pass one to ten stages, and nobody or somebody waits")
         for one in self.stages:
-            if not (1 <= one.servers <= 10_000 and 0 < one.mean_h <= 100_000 and 0 <= one.spread <= 10):
+            is_staffed = 0 <= one.staff <= 1_000_000 and 0 <= one.per_staff <= 1_000_000  # NaN is neither
+            if not (is_staffed and 1 <= one.servers <= 10_000 and 0 < one.mean_h <= 100_000 and 0 <= one.spread <= 10):
                 hint = "1 to 10,000 places with staff for one, a stay above 0, a spread of 0 to 10"
                 raise BadThing(f"{one.name}: nobody can be treated so", hint=hint)
-        if not 2 <= runs <= 1_000_000 or runs * self.days * 24 * self.arrivals_h > most_arrivals:
+        patients = self.days * 24 * self.arrivals_h + len(self.present_h)
+        if not 2 <= runs <= 1_000_000 or runs * patients > most_arrivals:
             raise BadThing(
-                f"{most_arrivals:,} arrivals in all runs at most, and two runs at least", hint="fewer days or runs"
+                f"{most_arrivals:,} patients in all runs at most, and two runs at least", hint="fewer days or runs"
             )
         return self
 

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 GRID: Final = 60
 """Moments at which a run's occupancy is looked at, evenly over its time."""
 _BLOCK: Final = 512
-_TRIES: Final = 64
+_RARE: Final = 2.0**-15
 
 
 @dataclass(slots=True)
@@ -178,22 +178,34 @@ def _stays(stage: Stage, random: Generator) -> Floats:
         return np.full(_BLOCK, stage.mean_h)
     if stage.spread == 1:
         return random.exponential(stage.mean_h, _BLOCK)
-    variance = math.log1p(stage.spread**2)  # of the logarithm
-    return random.lognormal(math.log(stage.mean_h) - variance / 2, math.sqrt(variance), _BLOCK)
+    return random.lognormal(*_logarithm(stage), _BLOCK)
+
+
+def _logarithm(stage: Stage) -> tuple[float, float]:
+    """Mean and standard deviation of a log-normal stay's logarithm."""
+    variance = math.log1p(stage.spread**2)
+    return math.log(stage.mean_h) - variance / 2, math.sqrt(variance)
 
 
 def _remaining(stage: Stage, stayed_h: float, random: Generator) -> float:
-    """How much longer somebody stays who has stayed so long: a stay drawn among those that are longer than that.
+    """How much longer somebody stays who has stayed so long: a stay among those that are longer than that.
 
-    Who has stayed longer than any of tens of thousands is about to leave: an hour, or the mean if that is less.
+    One number is drawn and turned into a stay (inverse transform), however few are as long. Who has stayed longer than
+    any of tens of thousands is about to leave: an hour, or the mean if that is less.
     """
     if stage.spread == 1:
         return float(random.exponential(stage.mean_h))  # exponential stays forget
-    for _ in range(_TRIES):
-        longer = (drawn := _stays(stage, random))[drawn > stayed_h]
-        if len(longer):
-            return float(longer[0]) - stayed_h
-    return min(1.0, stage.mean_h)
+    last_h = min(1.0, stage.mean_h)
+    if stage.spread == 0:
+        return stage.mean_h - stayed_h if stage.mean_h > stayed_h else last_h
+    from scipy.special import ndtr, ndtri
+
+    middle, width = _logarithm(stage)
+    longer = 1.0 if stayed_h <= 0 else float(ndtr((middle - math.log(stayed_h)) / width))
+    if longer < _RARE:
+        return last_h
+    drawn = math.exp(middle - width * float(ndtri(longer * (1 - random.random()))))
+    return max(0.0, drawn - stayed_h)
 
 
 def _mean_busy(service: _Service, end_h: float) -> float:
