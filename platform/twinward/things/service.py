@@ -122,11 +122,11 @@ class Things:
         others = [one for one in mine if one.relation is not Relation.ASSIGNED_TO]
         relations = tuple(others if current is None else [*others, current])
         if thing.kind in OF_PATIENTS:
-            return Shown(thing, relations, tuple(contains), _told(self.service(thing), sees=sees))
+            return Shown(thing, relations, tuple(contains), _told(self.service(thing, sees=sees), sees=sees))
         if thing.kind is Kind.STOCK:
             return Shown(thing, relations, tuple(contains))
         plan = self.wards.plan(thing)
-        services = {one.name: self.service(one) for one in (*plan.beds, *plan.devices)}
+        services = {one.name: self.service(one, sees=sees) for one in (*plan.beds, *plan.devices)}
         state = self.wards.state(context, plan, services, sees_patients=sees)
         return Shown(thing, relations, tuple(contains), state=state)
 
@@ -134,9 +134,12 @@ class Things:
         """A thing's properties, as its description names them. Logged. Raises as ``show``."""
         return properties(self.show(context, name))
 
-    def service(self, thing: Thing) -> Service:
-        """How a device or a bed stands to its maintenance: for whoever has asked access control."""
-        use, happened = self.relations.assignments(thing), self.interactions.of(thing)
+    def service(self, thing: Thing, *, sees: bool = True) -> Service:
+        """How a device or a bed stands to its maintenance: for whoever has asked access control.
+
+        A date that hours of use make tells when it was with a patient: it is for who ``sees`` patients.
+        """
+        use, happened = self.relations.assignments(thing) if sees else [], self.interactions.of(thing)
         return service_of(thing, use, happened, self._parts.clock.now_ms())
 
     def history(self, context: AccessContext, name: str) -> list[Related | Happening]:

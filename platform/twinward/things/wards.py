@@ -8,7 +8,7 @@ caller may not see is counted apart.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from twinward.things.maintenance import Service
 from twinward.things.models import Kind, Related, Relation, Thing
 from twinward.things.parts import ThingParts
 from twinward.things.relations import ERASED
-from twinward.things.suppression import Count, remaining, suppressed
+from twinward.things.suppression import Count, remaining, together
 
 UNKNOWN: Final = "unknown"
 BANDS: Final = ("low", "medium", "high", UNKNOWN)
@@ -62,11 +62,15 @@ class WardState:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is in a ward or a hospital: its beds and devices, and which patients those are with."""
+    """What is in a ward or a hospital: its beds and devices, and which patients those are with.
+
+    ``part``: by the name of each, the ward that it is in; the place itself for what is in none.
+    """
 
     beds: tuple[Thing, ...]
     devices: tuple[Thing, ...]
     stays: Mapping[str, Related]
+    part: Mapping[str, str]
 
 
 class Wards:
@@ -80,15 +84,16 @@ class Wards:
         with self._parts.database.reading() as tables:
             things = {one.name: one for one in tables.things()}
             standing = tables.open_relations()
-        inside = {place.name}
+        part = {place.name: place.name}
         for kind in (Kind.WARD, Kind.BED, Kind.DEVICE):  # each lies in what was found before
-            placed = [one for one in standing if one.relation is not Relation.ASSIGNED_TO and one.target in inside]
-            inside |= {one.thing for one in placed if things[one.thing].kind is kind}
-        found = [things[name] for name in sorted(inside)]
+            placed = [one for one in standing if one.relation is not Relation.ASSIGNED_TO and one.target in part]
+            placed = [one for one in placed if things[one.thing].kind is kind]
+            part |= {one.thing: one.thing if kind is Kind.WARD else part[one.target] for one in placed}
+        found = [things[name] for name in sorted(part)]
         beds = tuple(one for one in found if one.kind is Kind.BED)
         stays = {one.thing: one for one in standing if one.relation is Relation.ASSIGNED_TO}
         taken = {one.name: stays[one.name] for one in beds if one.name in stays}
-        return Plan(beds, tuple(one for one in found if one.kind is Kind.DEVICE), taken)
+        return Plan(beds, tuple(one for one in found if one.kind is Kind.DEVICE), taken, part)
 
     def state(
         self, context: AccessContext, plan: Plan, services: Mapping[str, Service], *, sees_patients: bool
@@ -103,10 +108,11 @@ class Wards:
         """
         now_ms = self._parts.clock.now_ms()
         due = tuple(sorted(name for name, one in services.items() if one.is_due(now_ms)))
-        in_use = sum(self._parts.live.line_of(one.name).current is not None for one in plan.devices)
-        census = len(plan.stays)
+        used_by = {one.name for one in plan.devices if self._parts.live.line_of(one.name).current is not None}
+        census, in_use = len(plan.stays), len(used_by)
         if not sees_patients:
-            told, used = suppressed(census), suppressed(in_use)
+            told = together(_counts(plan.beds, plan.stays, plan.part))
+            used = together(_counts(plan.devices, used_by, plan.part))
             free = remaining(len(plan.beds), told)
             return WardState(now_ms, len(plan.beds), told, free, None, len(plan.devices), used, due, ())
         lying, acuity = self._lying(context, list(plan.stays.values()))
@@ -132,6 +138,13 @@ class Wards:
     def _shown(self, stay: Related) -> TwinId:
         twin = TwinId(stay.target)
         return TwinId(ERASED) if self._parts.is_erased(twin) else twin
+
+
+def _counts(places: Sequence[Thing], taken: Collection[str], part: Mapping[str, str]) -> Iterable[tuple[int, int]]:
+    """Of each part, how many of its beds or devices are taken, and how many it has."""
+    every = Counter(part[one.name] for one in places)
+    held = Counter(part[one] for one in taken)
+    return [(held[name], every[name]) for name in every]
 
 
 def _band(total: int | None) -> str:

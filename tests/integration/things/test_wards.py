@@ -62,6 +62,15 @@ def test_who_may_see_no_patient_is_told_no_small_number_and_no_patient(ward: Equ
     for number in range(3, 13):
         ward.things.add(FILING, New(f"bed-{number}", Kind.BED, "Bed"))
         ward.things.relations.relate(FILING, f"bed-{number}", Relation.PART_OF, "icu")
+    ward.things.add(FILING, New("isolation", Kind.WARD, "Isolation"))
+    ward.things.add(FILING, New("bed-0", Kind.BED, "Bed"))
+    ward.things.relations.relate(FILING, "isolation", Relation.PART_OF, "st-mary")
+    ward.things.relations.relate(FILING, "bed-0", Relation.PART_OF, "isolation")
+    alone = [ward.things.properties(CHECKING, name)["census"] for name in ("isolation", "st-mary")]
+    ward.put("bed-0", ward.admit("alone"))
+    told_now = [ward.things.properties(CHECKING, name)["census"] for name in ("isolation", "st-mary")]
+    assert alone == told_now == ["*", "*"], "of one bed, any other answer says who lies in it"
+    assert state(ward, "st-mary").census == 1
     twins = [ward.admit(f"p{number}") for number in range(12)]
     for number, twin in enumerate(twins, 1):
         told = ward.things.properties(CHECKING, "icu")
@@ -89,10 +98,11 @@ def test_hours_with_patients_and_faults_make_a_device_due(ward: Equipped) -> Non
     assert (shown.used_h, shown.reason, shown.due_ms) == (60, "hours", ward.clock.now_ms() + 40 * HOUR_MS)
     told = ward.things.properties(CHECKING, "vent-1")
     assert "useHours" not in told
-    assert str(told["serviceDue"]).endswith("T00:00:00.000Z"), "to the day, for who may not see with whom it is"
+    assert told["serviceDue"] is None, "hours of use tell when it was with somebody"
     assert state(ward).due == ()
     ward.clock.advance(41 * HOUR_MS)
     assert state(ward).due == ("vent-1",)
+    assert state(ward, context=CHECKING).due == ()
     ward.happen("vent-1", What.SERVICED)
     assert state(ward).due == ()
     ward.clock.advance(1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from collections.abc import Iterable
+from itertools import product
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from twinward.things.maintenance import DAY_MS, HOUR_MS, service_of, used_ms
 from twinward.things.models import Happening, Kind, Related, Relation, Thing, What
-from twinward.things.suppression import HIDDEN, SMALL, remaining, suppressed
+from twinward.things.suppression import HIDDEN, Count, remaining, suppressed, together
 
 BEGIN = 1_000 * DAY_MS
 
@@ -75,18 +78,29 @@ def test_the_first_of_the_reasons_counts_and_service_begins_anew() -> None:
     assert service_of(device(hours=500), [second], [], now).due_ms is None, "a date that no calendar has"
 
 
-def test_the_rule_is_the_published_one() -> None:
-    assert [suppressed(count) for count in range(14)] == [0, *["*"] * 7, *[10] * 5, 15]
+def test_the_rule_is_the_published_one_and_few_places_tell_nothing() -> None:
+    assert [suppressed(count, 20) for count in range(14)] == [0, *["*"] * 7, *[10] * 5, 15]
+    assert {suppressed(count, places) for places in range(1, 8) for count in range(places + 1)} == {HIDDEN}
+    assert (remaining(9, HIDDEN), remaining(9, 10), remaining(12, 10)) == (HIDDEN, 0, 2)
 
 
-@given(st.integers(0, 500), st.integers(0, 500))
-def test_no_small_number_of_patients_is_told_nor_follows_from_what_is(count: int, beds: int) -> None:
-    told = suppressed(count)
-    assert (told == HIDDEN) is (1 <= count <= SMALL)
-    if not isinstance(told, str):
-        assert told % 5 == 0
-        assert abs(told - count) <= 2
-        alike = [other for other in range(501) if suppressed(other) == told]
-        assert count == 0 or len(alike) >= 3
-    free = remaining(beds, told)
-    assert free == (HIDDEN if isinstance(told, str) else max(0, beds - told)), "by what is told, by nothing else"
+@given(st.lists(st.integers(1, 10).flatmap(lambda most: st.tuples(st.integers(0, most), st.just(most))), max_size=3))
+@example([(1, 1), (0, 9)])
+@example([(7, 10), (7, 10), (4, 10)])
+@example([(1, 1), (0, 1), (10, 10)])
+def test_no_hidden_number_follows_from_all_that_is_told(parts: list[tuple[int, int]]) -> None:
+    def said(counts: Iterable[int]) -> list[Count]:
+        taken = list(zip(counts, (places for _, places in parts), strict=True))
+        return [together(taken), *(suppressed(*one) for one in taken)]
+
+    told = said(count for count, _ in parts)
+    alike = [one for one in product(*(range(places + 1) for _, places in parts)) if said(one) == told]
+    for place, shown in enumerate(told[1:]):
+        could_be = {one[place] for one in alike}
+        assert len(could_be) > 1 or shown == 0 or not isinstance(shown, str)
+    assert told[0] == HIDDEN or abs(int(told[0]) - sum(count for count, _ in parts)) <= 2 * max(1, len(parts))
+
+
+def test_many_parts_at_their_least_or_most_are_hidden_together() -> None:
+    assert together([(1, 1)] * 8) == together([(1, 9)] * 12) == HIDDEN
+    assert together([(1, 2)] * 8) == together([(2, 9)] * 5) == 10
