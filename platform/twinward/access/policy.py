@@ -108,14 +108,10 @@ class Policy:
         self.text = text
         self.hash = hashlib.sha256(text.encode()).hexdigest()
         try:
-            parsed = cedarpy.policies_to_json_str(text)
-            cedarpy.PolicySet.from_json_str(parsed)
-        except ValueError as error:
-            hint = (
-                "compare it with the default policy; split a rule of very many conditions"  # Cedar's JSON ends at 128
-            )
+            self._parsed: dict[str, dict[str, Any]] = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+        except (ValueError, RecursionError) as error:
+            hint = "compare it with the default policy; split a rule of a thousand conditions"
             raise PolicyInvalid(f"the policy does not parse: {error}", hint=hint) from error
-        self._parsed: dict[str, dict[str, Any]] = json.loads(parsed)["staticPolicies"]
         self._by_action: dict[str, cedarpy.PolicySet] = {}
         self._verdicts: dict[Facts, Verdict] = {}
         # Else no rule can look at them, and one verdict is everybody's; an escape could spell the name otherwise.
@@ -181,7 +177,11 @@ class Policy:
         if found is None:
             kept = {name: rule for name, rule in self._parsed.items() if _may_decide(rule["action"], action)}
             whole = {"staticPolicies": kept, "templates": {}, "templateLinks": []}  # a template alone permits nothing
-            found = self._by_action[action] = cedarpy.PolicySet.from_json_str(json.dumps(whole))
+            try:
+                found = cedarpy.PolicySet.from_json_str(json.dumps(whole))
+            except (ValueError, RecursionError):  # Cedar writes JSON that it doesn't read: it nests 128 deep at most
+                found = cedarpy.PolicySet.from_str(self.text)  # all rules say the same, and take longer
+            self._by_action[action] = found
         return found
 
     @cached_property

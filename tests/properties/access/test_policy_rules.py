@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import cedarpy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinward.access.errors import PolicyInvalid
@@ -85,8 +86,20 @@ def test_any_policy_decides_as_all_its_rules_do_failing_ones_too(text: str, fact
         assert (verdict.permitted, verdict.rules) == whole(text, one)
 
 
-def test_a_rule_that_cedar_can_read_but_not_write_is_refused_when_the_policy_is_read_not_when_it_decides() -> None:
-    text = f"permit (principal, action, resource) when {{ {' && '.join(['context.own'] * 200)} }};"
+@settings(max_examples=20)
+@given(wards=st.integers(50, 300), facts=FACTS)
+def test_a_rule_of_more_conditions_than_cedars_json_holds_decides_all_the_same(wards: int, facts: Facts) -> None:
+    listed = " || ".join(f'principal.units.contains("ward {number}")' for number in range(wards))
+    text = f"""@id("listed") permit (principal, action == Action::"read", resource) when {{ {listed} }};
+        @id("other") permit (principal, action == Action::"search", resource);"""
+    policy = Policy(text)
+    for one in (facts, replace(facts, action="read"), replace(facts, action="search")):
+        verdict = policy.evaluate(one)
+        assert (verdict.permitted, verdict.rules) == whole(text, one)
+
+
+def test_a_rule_of_thousands_is_refused_when_the_policy_is_read_not_when_it_decides() -> None:
+    text = f"permit (principal, action, resource) when {{ {' && '.join(['context.own'] * 3000)} }};"
     cedarpy.PolicySet.from_str(text)
     with pytest.raises(PolicyInvalid, match="does not parse"):
         Policy(text)
