@@ -21,6 +21,7 @@ from twinward.core.vocabulary import RecordId
 from twinward.federation.aggregation.answered_rounds import ANSWERS
 from twinward.federation.study_journal import JOURNAL
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
+from twinward.live.storage.tables import LIVE
 from twinward.things.storage.tables import THINGS
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.storage.record_store import open_record_store
@@ -49,6 +50,7 @@ ON_BOTH = (
     SIGN_INS,
     SAVED_FILTERS,
     POLICIES,
+    LIVE,
     THINGS,
 )
 IN_FILES = (LOG_FILE, MAP_FILE, CHAIN)

@@ -10,13 +10,15 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+_LONG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Both tables."""
     op.create_table(
         "live_message",
         sa.Column("tag", sa.LargeBinary(), primary_key=True),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False, index=True),
+        sa.Column("at_ms", _LONG, nullable=False, index=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sqlite_with_rowid=False,
     )

@@ -10,6 +10,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+_LONG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _NAME = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
@@ -18,7 +19,7 @@ def upgrade() -> None:
     op.create_table(
         "live_notice",
         sa.Column("id", _NAME, primary_key=True),
-        sa.Column("due_ms", sa.BigInteger(), nullable=False, index=True),
+        sa.Column("due_ms", _LONG, nullable=False, index=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sqlite_with_rowid=False,
     )
