@@ -50,6 +50,8 @@ _WHY: Final[Mapping[str, str]] = {
     "MoreThanPromised": "no more can arrive than was promised",
     "NotParty": "this hospital has no part in it",
     "UnknownListing": "there is no such listing",
+    "RequestReplayed": "something was sent under this id before",
+    "InvalidSignature": "a hospital's signature is of another number, or is none",
     "UnknownName": "this hospital is no active witness of the consortium",
     "KeyMismatch": "it is another hospital's step",
 }

@@ -71,6 +71,8 @@ class ListingView:
     left: int
     until_s: int
     stands: bool
+    details: bytes = bytes(32)
+    """What the chain keeps of them."""
 
     @classmethod
     def of(cls, one: Listing, names: Mapping[bytes, str], now_s: int) -> ListingView:
@@ -84,6 +86,7 @@ class ListingView:
             one.left,
             one.until_s,
             stands=now_s <= one.until_s and one.left > 0,
+            details=one.details,
         )
 
     def shown(self) -> dict[str, Any]:
@@ -114,6 +117,8 @@ class TransferView:
     receive_by_s: int
     state: str
     late: str
+    details: bytes = bytes(32)
+    """As of a listing."""
 
     @classmethod
     def of(cls, one: Transfer, ends: tuple[Listing, Listing], names: Mapping[bytes, str], now_s: int) -> TransferView:
@@ -137,6 +142,7 @@ class TransferView:
             one.receive_by_s,
             one.state.name.lower(),
             late,
+            one.details,
         )
 
     def shown(self) -> dict[str, Any]:

@@ -135,6 +135,9 @@ def test_a_withdrawn_offer_and_a_cancelled_promise(home: Hospital, in_days: Call
     offer = home.asked(*offers)["listing"]
     assert home.asked(*offers)["listing"] == offer
     assert home.run(*offers[:-1], "5").exit_code == 4  # an id that stands for something else
+    told = [home.run(*offers[:-3], "--id", "told", "4", "--details", "ask for Kim").output for _ in range(2)]
+    assert ["the salt of then" in one for one in told] == [False, True]  # a new salt checks nothing
+    assert " salt " in told[0]
     need = home.asked(
         "exchange", "request", "monitor", "4", "--until", in_days(3), "--as", "olga", "--hospital", other
     )["listing"]

@@ -20,7 +20,7 @@ from twinward.core.vocabulary import Purpose
 if TYPE_CHECKING:
     from twinward.access.interfaces import AccessContext
     from twinward.exchange.models import ListingView, TransferView
-    from twinward.exchange.service import Exchange
+    from twinward.exchange.service import Details, Exchange
     from twinward_contracts.bindings import ListingKind
 
 ResourceArgument = Annotated[str, typer.Argument(help="The resource's code, e.g. ventilator; 1 to 31 of a-z 0-9 -")]
@@ -151,7 +151,7 @@ def promise(
         told, times = Details.of(details), (instant_ms(ship_by) // 1000, instant_ms(receive_by) // 1000)
         made = desk.promise(by, offered, requested, quantity, *times, told, request=id_)
         _show_transfer(made, as_json=as_json)
-        _say_salt(told.salt, as_json=as_json)
+        _say_salt(told, made.details, as_json=as_json)
 
 
 def ship(
@@ -210,7 +210,7 @@ def dispute(
 
         evidence = Details.of(why)
         _show_transfer(desk.dispute(by, transfer, evidence), as_json=as_json)
-        _say_salt(evidence.salt, as_json=as_json)
+        _say_salt(evidence, evidence.hash(), as_json=as_json)
 
 
 def settle(
@@ -308,7 +308,7 @@ def _listed(
     told = Details.of(details)
     made = desk.enter(by, kind, resource, quantity, instant_ms(until) // 1000, told, request=id_)
     _show_listing(made, as_json=as_json)
-    _say_salt(told.salt, as_json=as_json)
+    _say_salt(told, made.details, as_json=as_json)
 
 
 def _show_listing(one: ListingView, *, as_json: bool) -> None:
@@ -330,6 +330,11 @@ def _standing(one: Any) -> str:
     return f"{one.state} ({one.late})" if one.late else str(one.state)
 
 
-def _say_salt(salt: bytes, *, as_json: bool) -> None:
-    if salt and not as_json:
-        say(f"for whom it concerns: the text, and the salt {salt.hex()}")
+def _say_salt(told: Details, kept: bytes, *, as_json: bool) -> None:
+    """The salt by which the text can be checked; not that of a step which was sent before under the same id."""
+    if as_json or not told.text:
+        return
+    if told.hash() == kept:
+        say(f"for whom it concerns: the text, and the salt {told.salt.hex()}")
+    else:
+        say("it was sent before: the text and the salt of then, which this hospital's log has, are what counts")
