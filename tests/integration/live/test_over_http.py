@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.cli.conftest import run
-from tests.integration.console.fixtures import House, build
+from tests.integration.console.fixtures import OFFICER, House, build
 from tests.integration.live.ward import FILING
 from twinward.api.app import create_app
 from twinward.core.clock import iso
@@ -70,6 +70,21 @@ def test_a_reading_goes_in_and_comes_out(web: TestClient, house: House) -> None:
     assert "unknown-code" in quarantine.stdout
     listed = json.loads(run("live", "sources", "--as", "ward-3", "--home", home, "--json").stdout)
     assert listed["sources"][0]["stored"] == 1, "another process sees the same"
+
+
+def test_a_new_token_writes_at_once_where_the_old_one_was_revoked(web: TestClient, house: House) -> None:
+    """Permits kept for a minute are the old token's: they end with it, and are asked for anew."""
+    home = str(house.node.settings.home)
+    twin = house.twins[0]
+    assert run("device", "assign", "m-9", twin, "--as", "ward-3", "--home", home).exit_code == 0
+    assert send(web, house, line(house, 1, device="m-9"), source="g9").status_code == 200
+    made = json.loads(run("account", "new-token", "ward-3", "--as", OFFICER.id, "--home", home, "--json").stdout)
+    revoked = run("account", "revoke-token", "ward-3", "1", "--as", OFFICER.id, "--home", home)
+    assert revoked.exit_code == 0, revoked.output
+    assert send(web, house, line(house, 2, device="m-9"), source="g9").status_code == 401
+    house.tokens["system"] = made["token"]
+    said = send(web, house, line(house, 2, device="m-9"), source="g9")
+    assert (said.status_code, json.loads(said.text)["outcome"]) == (200, "stored")
 
 
 def test_an_alert_that_a_command_silences_and_acknowledges_is_seen_over_http(web: TestClient, house: House) -> None:
