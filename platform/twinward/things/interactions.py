@@ -16,7 +16,7 @@ from twinward.core.vocabulary import Action, TwinId
 from twinward.things.errors import BadThing, NoSuchAffordance, ThingConflict
 from twinward.things.models import Happening, Kind, Thing, What, checked_amount, checked_note
 from twinward.things.parts import ThingParts
-from twinward.things.relations import ERASED, Relations, found
+from twinward.things.relations import ERASED, Relations, found, require_kept
 from twinward.things.storage.database import Tables
 
 OF_KIND = {
@@ -71,9 +71,10 @@ class Interactions:
         with self._parts.database.writing() as tables:
             if self._concerned(thing, report) != twin:
                 raise ThingConflict(f"{name} changed hands meanwhile", hint="look again")
+            require_kept(self._parts, report.twin)
             now_ms, by = self._parts.clock.now_ms(), context.principal.id
             one = Happening(uuid7(now_ms), name, report.what, now_ms, by, twin, report.amount, report.note)
-            changed, revision = _changed(tables, one)
+            changed, revision = self._changed(tables, one)
             self._parts.access.decide(request)  # in the transaction: the log tells of what is done, not of a race lost
             if changed is not None:
                 tables.put_thing(changed, revision)
@@ -83,13 +84,12 @@ class Interactions:
     def of(self, thing: Thing) -> list[Happening]:
         """What happened to a thing, the oldest first: for whoever has asked access control."""
         with self._parts.database.reading() as tables:
-            happened = tables.happenings_of(thing.name)
-        return [
-            msgspec.structs.replace(one, twin=TwinId(ERASED))
-            if one.twin is not None and self._parts.is_erased(one.twin)
-            else one
-            for one in happened
-        ]
+            return [self._shown(one) for one in tables.happenings_of(thing.name)]
+
+    def _shown(self, one: Happening) -> Happening:
+        if one.twin is None or not self._parts.is_erased(one.twin):
+            return one
+        return msgspec.structs.replace(one, twin=TwinId(ERASED))
 
     def _concerned(self, thing: Thing, report: Report) -> TwinId | None:
         """The patient, where there is one."""
@@ -101,6 +101,26 @@ class Interactions:
                 f"{thing.name} is with no patient", hint=f"`twinward thing relate {thing.name} assigned-to TWIN` first"
             )
         return TwinId(current.target)
+
+    def _changed(self, tables: Tables, one: Happening) -> tuple[Thing | None, int]:
+        """What the thing becomes by it. Raises ``ThingConflict``."""
+        if one.what in (What.STARTED, What.STOPPED):
+            runs = [
+                other
+                for other in map(self._shown, tables.happenings_of(one.thing))
+                if other.what in (What.STARTED, What.STOPPED)
+            ]
+            is_on = bool(runs) and runs[-1].what is What.STARTED and runs[-1].twin == one.twin
+            if is_on is (one.what is What.STARTED):
+                raise ThingConflict(f"{one.thing} {'runs already' if is_on else 'does not run'}")
+        kept = tables.thing(one.thing)
+        if kept is None or one.what not in (What.USED, What.FILLED):
+            return None, 0
+        thing, revision = kept
+        level = thing.level + (one.amount if one.what is What.FILLED else -one.amount)
+        if level < 0:
+            raise ThingConflict(f"there are {thing.level} of {thing.name} left", hint="fill it, or use less")
+        return msgspec.structs.replace(thing, level=level), revision + 1
 
 
 def _require_fits(thing: Thing, report: Report) -> None:
@@ -117,26 +137,10 @@ def _require_fits(thing: Thing, report: Report) -> None:
     checked_note(report.note)
 
 
-def _changed(tables: Tables, one: Happening) -> tuple[Thing | None, int]:
-    """What the thing becomes by it. Raises ``ThingConflict``."""
-    if one.what in (What.STARTED, What.STOPPED):
-        runs = [other for other in tables.happenings_of(one.thing) if other.what in (What.STARTED, What.STOPPED)]
-        is_on = bool(runs) and runs[-1].what is What.STARTED and runs[-1].twin == one.twin
-        if is_on is (one.what is What.STARTED):
-            raise ThingConflict(f"{one.thing} {'runs already' if is_on else 'does not run'}")
-    kept = tables.thing(one.thing)
-    if kept is None or one.what not in (What.USED, What.FILLED):
-        return None, 0
-    thing, revision = kept
-    level = thing.level + (one.amount if one.what is What.FILLED else -one.amount)
-    if level < 0:
-        raise ThingConflict(f"there are {thing.level} of {thing.name} left", hint="fill it, or use less")
-    return msgspec.structs.replace(thing, level=level), revision + 1
-
-
 def _request(context: AccessContext, thing: Thing, report: Report, twin: TwinId | None) -> AccessRequest:
     detail: tuple[tuple[str, str], ...] = (("thing", thing.name), ("what", report.what))
     if report.amount:
         detail = (*detail, ("amount", str(report.amount)))
-    categories = set() if twin is None else {thing.category}
-    return context.request(Action.WRITE, twin, categories, detail=detail)
+    if twin is None or twin == ERASED:  # who was erased has no records, and nobody's consent
+        return context.request(Action.WRITE, detail=detail)
+    return context.request(Action.WRITE, twin, {thing.category}, detail=detail)

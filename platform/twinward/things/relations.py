@@ -66,6 +66,8 @@ class Relations:
             related = Related(uuid7(at_ms), name, relation, target, at_ms, None, context.principal.id)
             if relation is not Relation.ASSIGNED_TO:
                 require_between(thing.kind, relation, found(tables, target).kind)
+            else:
+                require_kept(self._parts, TwinId(target))
             self._require_free(tables, related)
             # In the transaction: the log tells of what is done, not of a race that was lost.
             self._parts.access.decide(_request(context, thing, relation, target, "related", at_ms))
@@ -142,6 +144,12 @@ def found(tables: Tables, name: str) -> Thing:
     if kept is None:
         raise ThingNotFound("there is no such thing", hint="`twinward thing list` names them all")
     return kept[0]
+
+
+def require_kept(parts: ThingParts, twin: TwinId | None) -> None:
+    """Raise ``ThingConflict`` for a patient who was erased: asked where rows are written, so none names one again."""
+    if twin is not None and parts.is_erased(twin):
+        raise ThingConflict("the patient was erased", hint="nothing is done for a patient who is not kept here")
 
 
 def of_device(device: str, one: Assignment) -> Related:

@@ -217,6 +217,14 @@ def test_an_erased_patient_is_named_no_longer(ward: Equipped) -> None:
     assert all(ann not in one and "erased" in one for one in before)
     assert ward.things.forget_erased() == 2, "the stay and the start; the assignment is the live room's"
     assert (ward.things.forget_erased(), told()) == (0, before), "shown as before, and no row names the patient"
+    ward.clock.advance(1000)
+    told_before = len(ward.trail.events)
+    stopped = ward.happen("vent-1", What.STOPPED)
+    assert (stopped.twin, ward.trail.events[-1].twin) == ("erased", None), "what runs can be stopped, and names nobody"
+    for again in (lambda: ward.happen("saline", What.USED, twin=ann, amount=1), lambda: ward.put("bed-2", ann)):
+        with pytest.raises(ThingConflict, match="erased"):
+            again()
+    assert len(ward.trail.events) == told_before + 1
     assert ward.things.relations.assignments(ward.things.show(FILING, "bed-2").thing)[0].target == ben
     ward.clock.advance(HOUR_MS)
     assert ward.take("bed-1").until_ms == ward.clock.now_ms(), "and the bed can be given to somebody else"
