@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.console.fixtures import OFFICER, House
@@ -72,6 +73,7 @@ def test_readings_are_among_a_patients_observations(web: TestClient, house: Hous
     assert sorted(one["id"] for one in ordered) == sorted(one["id"] for one in every)
     counted = web.get(f"/fhir/Observation?patient={patient}&_summary=count", headers=ask(house)).json()
     assert counted["total"] == len(every)
+    _bounded(web, house, patient, len(live) + 1, len(every))
     read = web.get(f"/fhir/Observation/{lab['id']}", headers=ask(house))
     assert read.status_code == 200
     assert read.json()["subject"] == {"reference": patient}
@@ -84,6 +86,19 @@ def test_readings_are_among_a_patients_observations(web: TestClient, house: Hous
         assert web.get(f"/fhir/Observation/{wrong}", headers=ask(house)).status_code == 404
     assert web.get(f"/fhir/Observation/{lab['id']}", headers=ask(house, "vendor")).status_code == 403
     _withheld(web, house, twin, patient, lab["id"])
+
+
+def _bounded(web: TestClient, house: House, patient: str, measured_now: int, every: int) -> None:
+    assert every > measured_now
+    for name, bound, status in (
+        ("MOST_MEASURED", measured_now, 200),  # what is kept as records does not count
+        ("MOST_MEASURED", measured_now - 1, 400),
+        ("MOST_MEASURED_BYTES", 100, 400),
+    ):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(f"twinward.fhir.search.service.{name}", bound)
+            asked = web.get(f"/fhir/Observation?patient={patient}&_sort=-date", headers=ask(house))
+        assert asked.status_code == status, asked.text
 
 
 def _withheld(web: TestClient, house: House, twin: TwinId, patient: str, lab: str) -> None:

@@ -11,7 +11,7 @@ One that is sorted or counted opens every twin that the caller may see something
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -40,8 +40,10 @@ _TWINS_PER_PAGE = 100
 
 MOST_TWINS = 1000
 MOST_S = 20.0
-MOST_MEASURED = 20_000
 """Twins that one page opens where all have to be known, and how long that may take."""
+MOST_MEASURED = 20_000
+MOST_MEASURED_BYTES = 64 << 20
+"""Observations made of what was measured of one patient that are held at once, beside those that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +178,8 @@ class Search:
             matched += found
             if self._is_live(query, twin):
                 measured, hidden = self._measured(context, query, twin)
-                matched += islice(filter(query.matches, measured), MOST_MEASURED + 1)
+                matched += _bounded(filter(query.matches, measured))
                 withheld |= hidden
-                if len(matched) > MOST_MEASURED:
-                    raise _too_many_measured()
         last = self.last_of_page_before(context, query, matched)
         return _page(matched, query, last, len(matched), withheld)
 
@@ -333,8 +333,18 @@ def _too_costly(bound: str) -> InvalidResource:
     return InvalidResource(Issue("too-costly", "", text), hint=hint)
 
 
+def _bounded(measured: Iterable[Record]) -> Iterator[Record]:
+    """So many of what was measured as are held in memory at once. Raises ``InvalidResource``: there are more."""
+    size = 0
+    for number, record in enumerate(measured, 1):
+        size += len(record.content)
+        if number > MOST_MEASURED or size > MOST_MEASURED_BYTES:
+            raise _too_many_measured()
+        yield record
+
+
 def _too_many_measured() -> InvalidResource:
-    text = f"a patient's Observations are sorted and counted up to {MOST_MEASURED}"
+    text = f"what was measured of a patient is sorted and counted up to {MOST_MEASURED} Observations, 64 MiB"
     return InvalidResource(Issue("too-costly", "", text), hint="narrow it by date or code, or ask without _sort")
 
 
