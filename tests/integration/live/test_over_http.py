@@ -76,14 +76,14 @@ def test_a_new_token_writes_at_once_where_the_old_one_was_revoked(web: TestClien
     """Permits kept for a minute are the old token's: they end with it, and are asked for anew."""
     home = str(house.node.settings.home)
     twin = house.twins[0]
-    assert run("device", "assign", "m-9", twin, "--as", "ward-3", "--home", home).exit_code == 0
-    assert send(web, house, line(house, 1, device="m-9"), source="g9").status_code == 200
+    assert run("device", "assign", "m-token", twin, "--as", "ward-3", "--home", home).exit_code == 0
+    assert send(web, house, line(house, 1, device="m-token"), source="g9").status_code == 200
     made = json.loads(run("account", "new-token", "ward-3", "--as", OFFICER.id, "--home", home, "--json").stdout)
     revoked = run("account", "revoke-token", "ward-3", "1", "--as", OFFICER.id, "--home", home)
     assert revoked.exit_code == 0, revoked.output
-    assert send(web, house, line(house, 2, device="m-9"), source="g9").status_code == 401
+    assert send(web, house, line(house, 2, device="m-token"), source="g9").status_code == 401
     house.tokens["system"] = made["token"]
-    said = send(web, house, line(house, 2, device="m-9"), source="g9")
+    said = send(web, house, line(house, 2, device="m-token"), source="g9")
     assert (said.status_code, json.loads(said.text)["outcome"]) == (200, "stored")
 
 
