@@ -61,6 +61,13 @@ def errors_taught(*, as_json: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         tell("interrupted: what was done stands, nothing is half-written")
         raise typer.Exit(130) from None
+    except RecursionError:  # of json, tomllib and whatever else reads files by calling itself
+        hint = "no file of this kind has thousands of brackets within each other"
+        _complain("what was given is nested too deep to be read", hint, kind="BadInput", as_json=as_json)
+        raise typer.Exit(2) from None
+    except UnicodeEncodeError:  # bytes of the command line that are no text
+        _complain("what was given is not text in UTF-8", "", kind="BadInput", as_json=as_json)
+        raise typer.Exit(2) from None
     except (CryptoError, LedgerError, OSError) as error:
         _complain(_first_line(error), "", kind=type(error).__name__, as_json=as_json)
         raise typer.Exit(1) from None

@@ -183,6 +183,7 @@ class Exchange:
         times = (_time(ship_by_s), _time(receive_by_s))
         terms = PromiseTerms(_request(request), offer, need, _quantity(quantity), *times, details.hash())
         resource = resource_code(self._listing(offer).resource)
+        self._listing(need)  # which nothing is logged about unless it is there
         facts = (("resource", resource), ("quantity", str(quantity)), ("offer", str(offer)), ("request", str(need)))
         deadlines = (("ship_by_s", str(ship_by_s)), ("receive_by_s", str(receive_by_s)))
         self._decide(by, "promise", *facts, *deadlines, ("id", terms.request.hex()), *details.logged())

@@ -117,6 +117,8 @@ def test_who_may_and_what_is_malformed(home: Hospital, in_days: Callable[[float]
     assert home.run("exchange", "offer", "ecmo", "1", "--until", "tomorrow", "--as", "olga").exit_code == 2
     assert home.run("exchange", "offer", "ecmo", "1", "--until", in_days(-1), "--as", "olga").exit_code == 4
     assert home.run(*offer, "--as", "olga", "--hospital", "x").exit_code == 2
+    for named in ("--details", "--id"):
+        assert home.run(*offer, "--as", "olga", named, "\udcff").exit_code == 2  # a byte that is no UTF-8
     assert home.run("exchange", "ship", "99", "--as", "olga").exit_code == 3
     assert home.run("exchange", "withdraw", "99", "--as", "olga").exit_code == 3
     bad = home.home.parent / "bad.json"
@@ -124,6 +126,9 @@ def test_who_may_and_what_is_malformed(home: Hospital, in_days: Callable[[float]
         bad.write_text(content)
         wrong = home.run("exchange", "settle", "1", "--arrived", "1", "--with", str(bad), "--as", "olga")
         assert wrong.exit_code == 2
+    bad.write_text("minutes = " + "[" * 99_999)
+    deep = home.run("exchange", "suggest", "--way", str(bad))
+    assert (deep.exit_code, "nested too deep" in deep.output) == (2, True)
     assert run("exchange", "surge", "--ward", "north", "--at", "north=1:1:1").exit_code == 2
     simulated = run("exchange", "surge", "--ward", "a=9:1", "--ward", "b=9:.5", "--at", "a=3:5:9", "--runs", "2")
     assert "mean of 2 runs" in simulated.output
@@ -146,6 +151,8 @@ def test_a_withdrawn_offer_and_a_cancelled_promise(home: Hospital, in_days: Call
         *["--ship-by", in_days(1), "--receive-by", in_days(2), "--as", "olga"],
     )
     assert home.run("exchange", "lapse", str(made["transfer"]), "--as", "olga").exit_code == 4
+    nobodys = ["exchange", "promise", "--offer", str(offer), "--request", str(2**300), "--quantity", "1"]
+    assert home.run(*nobodys, "--ship-by", in_days(1), "--receive-by", in_days(2), "--as", "olga").exit_code == 3
     gone = home.asked("exchange", "cancel", str(made["transfer"]), "--as", "olga")
     assert gone["state"] == "cancelled"
     ended = home.asked("exchange", "withdraw", str(offer), "--as", "olga")
