@@ -15,6 +15,7 @@ from twinward.console.sessions import PATH, require_csrf, via_of
 from twinward.console.viewer import decimal, instant, message
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
+from twinward.live.assignments import WITHHELD
 from twinward.live.storage.devices import DeviceAt
 from twinward.live.storage.sources import SourceState
 from twinward.twins.errors import TwinNotFound
@@ -103,10 +104,16 @@ def _shown(one: DeviceAt) -> dict[str, Any]:
     return {
         "name": one.device,
         "twin": current.twin if current else "",
+        "withheld": current is not None and current.twin == WITHHELD,
         "since": current.from_ms if current else None,
         "by": current.by if current else "",
         "earlier": [
-            {"twin": each.twin, "from": each.from_ms, "until": each.until_ms, "by": each.by}
+            {
+                "twin": "" if each.twin == WITHHELD else each.twin,
+                "from": each.from_ms,
+                "until": each.until_ms,
+                "by": each.by,
+            }
             for each in earlier[:MOST_EARLIER]
         ],
         "left": max(0, len(earlier) - MOST_EARLIER),

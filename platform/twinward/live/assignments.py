@@ -9,7 +9,7 @@ one patient and, by the line as it stands now, another's.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,6 +20,8 @@ from twinward.live.errors import AssignmentConflict
 
 MOST_ASSIGNMENTS: Final = 10_000
 """Of one device."""
+WITHHELD: Final = TwinId("withheld")
+"""Stands for a patient with whom a device was, where policy or consent keeps the caller from knowing."""
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -105,6 +107,11 @@ class AssignmentLine:
         self._require_unplaced(until_ms)
         ended = msgspec.structs.replace(current, until_ms=until_ms)
         return AssignmentLine((*self.assignments[:-1], ended), self.placed_until_ms)
+
+    def told(self, name: Callable[[TwinId], TwinId]) -> AssignmentLine:
+        """The line as it is shown, with other names for its patients; it is not to be stored."""
+        shown = [msgspec.structs.replace(one, twin=name(one.twin)) for one in self.assignments]
+        return AssignmentLine(shown, self.placed_until_ms)
 
     def placed(self, last_ms: int) -> AssignmentLine:
         """The line once a reading measured at this moment was placed by it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twinward.access.interfaces import AccessContext, AccessRequest, Permit
 from twinward.core.clock import iso
@@ -13,7 +13,7 @@ from twinward.live.alerts.delivery import Delivery
 from twinward.live.alerts.desk import AlertDesk
 from twinward.live.alerts.rules import Rules, shipped_rules
 from twinward.live.alerts.watch import Watch
-from twinward.live.assignments import Assignment, AssignmentLine
+from twinward.live.assignments import WITHHELD, Assignment, AssignmentLine
 from twinward.live.errors import AssignmentConflict, DeviceUnknown, NothingMeasured, SignalUnknown
 from twinward.live.following import Follower
 from twinward.live.intake.intake import Intake
@@ -139,10 +139,19 @@ class Live:
         return {one.device: max(now_ms, one.line.placed_until_ms, one.line.assignments[-1].from_ms + 1) for one in held}
 
     def devices(self, context: AccessContext) -> list[DeviceAt]:
-        """Every device and its assignments: opaque twins, no patient's name. Logged."""
+        """Every device and its assignments: opaque twins, no patient's name. Logged.
+
+        A patient for whom the caller may assign none, by policy or consent, is ``WITHHELD``.
+        """
         self._access.decide(context.request(Action.WRITE, detail=(("live", "devices"),)))
         with self._database.reading() as tables:
-            return tables.devices.all()
+            found = tables.devices.all()
+        twins = {one.twin for at in found for one in at.line.assignments}
+        shown = {
+            twin: self._access.check(context.request(Action.WRITE, twin, {Category.MONITORING})).permitted
+            for twin in twins
+        }
+        return [replace(at, line=at.line.told(lambda twin: twin if shown[twin] else WITHHELD)) for at in found]
 
     def line_of(self, device: str) -> AssignmentLine:
         """A device's assignments: for other rooms, which have asked access control themselves."""

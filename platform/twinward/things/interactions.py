@@ -16,7 +16,7 @@ from twinward.core.vocabulary import Action, TwinId
 from twinward.things.errors import BadThing, NoSuchAffordance, ThingConflict
 from twinward.things.models import Happening, Kind, Thing, What, checked_amount, checked_note
 from twinward.things.parts import ThingParts
-from twinward.things.relations import ERASED, Relations, found, require_kept
+from twinward.things.relations import ERASED, Relations, found, require_kept, told
 from twinward.things.storage.database import Tables
 
 OF_KIND = {
@@ -74,22 +74,21 @@ class Interactions:
             require_kept(self._parts, report.twin)
             now_ms, by = self._parts.clock.now_ms(), context.principal.id
             one = Happening(uuid7(now_ms), name, report.what, now_ms, by, twin, report.amount, report.note)
-            changed, revision = self._changed(tables, one)
+            changed, revision = self._changed(tables, thing, one)
             self._parts.access.decide(request)  # in the transaction: the log tells of what is done, not of a race lost
             if changed is not None:
                 tables.put_thing(changed, revision)
             tables.add_happening(one)
         return one
 
-    def of(self, thing: Thing) -> list[Happening]:
-        """What happened to a thing, the oldest first: for whoever has asked access control."""
+    def of(self, thing: Thing, context: AccessContext | None = None) -> list[Happening]:
+        """What happened to a thing, the oldest first. As ``Relations.assignments``."""
         with self._parts.database.reading() as tables:
-            return [self._shown(one) for one in tables.happenings_of(thing.name)]
-
-    def _shown(self, one: Happening) -> Happening:
-        if one.twin is None or not self._parts.is_erased(one.twin):
-            return one
-        return msgspec.structs.replace(one, twin=TwinId(ERASED))
+            happened = tables.happenings_of(thing.name)
+        return [
+            one if one.twin is None else msgspec.structs.replace(one, twin=told(self._parts, thing, one.twin, context))
+            for one in happened
+        ]
 
     def _concerned(self, thing: Thing, report: Report) -> TwinId | None:
         """The patient, where there is one."""
@@ -102,25 +101,24 @@ class Interactions:
             )
         return TwinId(current.target)
 
-    def _changed(self, tables: Tables, one: Happening) -> tuple[Thing | None, int]:
+    def _changed(self, tables: Tables, thing: Thing, one: Happening) -> tuple[Thing | None, int]:
         """What the thing becomes by it. Raises ``ThingConflict``."""
         if one.what in (What.STARTED, What.STOPPED):
-            runs = [
-                other
-                for other in map(self._shown, tables.happenings_of(one.thing))
-                if other.what in (What.STARTED, What.STOPPED)
-            ]
-            is_on = bool(runs) and runs[-1].what is What.STARTED and runs[-1].twin == one.twin
+            happened = tables.happenings_of(one.thing)
+            last = next((other for other in reversed(happened) if other.what in (What.STARTED, What.STOPPED)), None)
+            is_on = False
+            if last is not None and last.twin is not None and last.what is What.STARTED:
+                is_on = told(self._parts, thing, last.twin, None) == one.twin
             if is_on is (one.what is What.STARTED):
                 raise ThingConflict(f"{one.thing} {'runs already' if is_on else 'does not run'}")
         kept = tables.thing(one.thing)
         if kept is None or one.what not in (What.USED, What.FILLED):
             return None, 0
-        thing, revision = kept
-        level = thing.level + (one.amount if one.what is What.FILLED else -one.amount)
+        kept_thing, revision = kept
+        level = kept_thing.level + (one.amount if one.what is What.FILLED else -one.amount)
         if level < 0:
-            raise ThingConflict(f"there are {thing.level} of {thing.name} left", hint="fill it, or use less")
-        return msgspec.structs.replace(thing, level=level), revision + 1
+            raise ThingConflict(f"there are {kept_thing.level} of {thing.name} left", hint="fill it, or use less")
+        return msgspec.structs.replace(kept_thing, level=level), revision + 1
 
 
 def _require_fits(thing: Thing, report: Report) -> None:

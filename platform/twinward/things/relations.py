@@ -15,7 +15,7 @@ from twinward.access.interfaces import AccessContext, AccessRequest
 from twinward.core.clock import iso
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
-from twinward.live.assignments import Assignment
+from twinward.live.assignments import WITHHELD, Assignment
 from twinward.things.errors import BadThing, ThingConflict, ThingNotFound
 from twinward.things.models import OF_PATIENTS, Kind, Related, Relation, Thing, require_between
 from twinward.things.parts import ThingParts
@@ -92,35 +92,36 @@ class Relations:
                 raise ThingConflict(f"{name} is {relation} nothing", hint=f"twinward thing show {name}")
             if at_ms <= mine[-1].from_ms:
                 raise ThingConflict(f"it has been since {iso(mine[-1].from_ms)}", hint="end it later than that")
-            about = self._shown(mine[-1]).target
+            about = mine[-1].target
+            if relation is Relation.ASSIGNED_TO:
+                about = told(self._parts, thing, TwinId(about), None)
             self._parts.access.decide(_request(context, thing, relation, about, "ended", at_ms))
             ended = msgspec.structs.replace(mine[-1], until_ms=at_ms)
             tables.end_relation(ended)
         return ended
 
-    def of(self, thing: Thing) -> list[Related]:
-        """All of a thing's, the oldest first: for whoever has asked access control."""
+    def of(self, thing: Thing, context: AccessContext) -> list[Related]:
+        """All of a thing's, the oldest first: for whoever has asked access control; patients as ``told`` to them."""
         with self._parts.database.reading() as tables:
             mine = [one for one in tables.relations_of(thing.name) if one.relation is not Relation.ASSIGNED_TO]
-        return sorted([*mine, *self.assignments(thing)], key=lambda one: one.from_ms)
+        return sorted([*mine, *self.assignments(thing, context)], key=lambda one: one.from_ms)
 
-    def assignments(self, thing: Thing) -> list[Related]:
-        """With which patients a device or a bed was, the oldest first."""
+    def assignments(self, thing: Thing, context: AccessContext | None = None) -> list[Related]:
+        """With which patients a device or a bed was, the oldest first; as ``told``, where it is for somebody."""
         if thing.kind is Kind.DEVICE:
             line = self._parts.live.line_of(thing.name).assignments
-            return [self._shown(of_device(thing.name, one)) for one in line]
+            return [self._shown(thing, of_device(thing.name, one), context) for one in line]
         with self._parts.database.reading() as tables:
             mine = tables.relations_of(thing.name)
-        return [self._shown(one) for one in mine if one.relation is Relation.ASSIGNED_TO]
+        return [self._shown(thing, one, context) for one in mine if one.relation is Relation.ASSIGNED_TO]
 
-    def current(self, thing: Thing) -> Related | None:
-        """With which patient a device or a bed is."""
-        mine = self.assignments(thing)
+    def current(self, thing: Thing, context: AccessContext | None = None) -> Related | None:
+        """With which patient a device or a bed is. As ``assignments``."""
+        mine = self.assignments(thing, context)
         return mine[-1] if mine and mine[-1].until_ms is None else None
 
-    def _shown(self, one: Related) -> Related:
-        erased = self._parts.is_erased(TwinId(one.target))
-        return msgspec.structs.replace(one, target=ERASED) if erased else one
+    def _shown(self, thing: Thing, one: Related, context: AccessContext | None) -> Related:
+        return msgspec.structs.replace(one, target=told(self._parts, thing, TwinId(one.target), context))
 
     def _require_free(self, tables: Tables, new: Related) -> None:
         mine = [one for one in tables.relations_of(new.thing) if one.relation is new.relation]
@@ -144,6 +145,18 @@ def found(tables: Tables, name: str) -> Thing:
     if kept is None:
         raise ThingNotFound("there is no such thing", hint="`twinward thing list` names them all")
     return kept[0]
+
+
+def told(parts: ThingParts, thing: Thing, twin: TwinId, context: AccessContext | None) -> TwinId:
+    """A patient with whom a thing was, as a caller is told; None: for the node itself.
+
+    ``ERASED``, and ``WITHHELD`` from whom policy or the patient's consent keeps from filing the like.
+    """
+    if parts.is_erased(twin) or twin == ERASED:
+        return TwinId(ERASED)
+    if context is None or parts.access.check(context.request(Action.WRITE, twin, {thing.category})).permitted:
+        return twin
+    return WITHHELD
 
 
 def require_kept(parts: ThingParts, twin: TwinId | None) -> None:

@@ -118,7 +118,7 @@ class Things:
             thing = found(tables, name)
             contains = [one for one in tables.relations_to(name) if one.until_ms is None]
             mine = [one for one in tables.relations_of(name) if one.until_ms is None]
-        current = self.relations.current(thing) if sees else None
+        current = self.relations.current(thing, context) if sees else None
         others = [one for one in mine if one.relation is not Relation.ASSIGNED_TO]
         relations = tuple(others if current is None else [*others, current])
         if thing.kind in OF_PATIENTS:
@@ -148,7 +148,7 @@ class Things:
         with self._parts.database.reading() as tables:
             thing = found(tables, name)
         self._parts.access.decide(context.request(Action.WRITE, detail=(("thing", name), ("what", "history"))))
-        merged: list[Related | Happening] = [*self.relations.of(thing), *self.interactions.of(thing)]
+        merged: list[Related | Happening] = [*self.relations.of(thing, context), *self.interactions.of(thing, context)]
         return sorted(merged, key=lambda one: one.from_ms if isinstance(one, Related) else one.at_ms)
 
     def describe(self, context: AccessContext, name: str, base: str) -> dict[str, Any]:

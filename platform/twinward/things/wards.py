@@ -14,16 +14,16 @@ from typing import Final
 
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Action, TwinId
+from twinward.live.assignments import WITHHELD
 from twinward.things.maintenance import Service
 from twinward.things.models import Kind, Related, Relation, Thing
 from twinward.things.parts import ThingParts
-from twinward.things.relations import ERASED
+from twinward.things.relations import ERASED, told
 from twinward.things.suppression import Count, remaining, together
 
 UNKNOWN: Final = "unknown"
 BANDS: Final = ("low", "medium", "high", UNKNOWN)
 """NEWS2 of 0 to 4, 5 and 6, 7 and more (Royal College of Physicians, 2017, chart 2); and nothing was measured."""
-WITHHELD: Final = "withheld"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,33 +111,31 @@ class Wards:
         used_by = {one.name for one in plan.devices if self._parts.live.line_of(one.name).current is not None}
         census, in_use = len(plan.stays), len(used_by)
         if not sees_patients:
-            told = together(_counts(plan.beds, plan.stays, plan.part))
+            shown = together(_counts(plan.beds, plan.stays, plan.part))
             used = together(_counts(plan.devices, used_by, plan.part))
-            free = remaining(len(plan.beds), told)
-            return WardState(now_ms, len(plan.beds), told, free, None, len(plan.devices), used, due, ())
-        lying, acuity = self._lying(context, list(plan.stays.values()))
+            free = remaining(len(plan.beds), shown)
+            return WardState(now_ms, len(plan.beds), shown, free, None, len(plan.devices), used, due, ())
+        lying, acuity = self._lying(context, plan)
         free_beds = len(plan.beds) - census
         return WardState(now_ms, len(plan.beds), census, free_beds, acuity, len(plan.devices), in_use, due, lying)
 
-    def _lying(
-        self, context: AccessContext, stays: Sequence[Related]
-    ) -> tuple[tuple[Lying, ...], Mapping[str, int] | None]:
+    def _lying(self, context: AccessContext, plan: Plan) -> tuple[tuple[Lying, ...], Mapping[str, int] | None]:
+        beds = {one.name: one for one in plan.beds}
+        stays = [(beds[name], one) for name, one in plan.stays.items()]
+        named = [told(self._parts, bed, TwinId(one.target), context) for bed, one in stays]
         if not self._parts.access.check(context.request(Action.READ)).permitted:
-            return tuple(Lying(one.thing, self._shown(one), one.from_ms, None) for one in stays), None
-        twins = [self._shown(one) for one in stays]
+            pairs = zip(stays, named, strict=True)
+            return tuple(Lying(bed.name, name, one.from_ms, None) for (bed, one), name in pairs), None
+        twins = [told(self._parts, bed, TwinId(one.target), None) for bed, one in stays]
         watched = self._parts.live.ward.of(context, [one for one in twins if one != ERASED])
         acuity: Counter[str] = Counter(dict.fromkeys((*BANDS, WITHHELD), 0))
         lying = []
-        for one, twin in zip(stays, twins, strict=True):
+        for (bed, one), twin, name in zip(stays, twins, named, strict=True):
             score = watched[twin].score if twin in watched else None
             total = None if score is None else score.total
             acuity[WITHHELD if twin not in watched and twin != ERASED else _band(total)] += 1
-            lying.append(Lying(one.thing, twin, one.from_ms, total))
+            lying.append(Lying(bed.name, name, one.from_ms, None if name == WITHHELD else total))
         return tuple(lying), dict(acuity)
-
-    def _shown(self, stay: Related) -> TwinId:
-        twin = TwinId(stay.target)
-        return TwinId(ERASED) if self._parts.is_erased(twin) else twin
 
 
 def _counts(places: Sequence[Thing], taken: Collection[str], part: Mapping[str, str]) -> Iterable[tuple[int, int]]:

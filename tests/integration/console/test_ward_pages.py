@@ -164,6 +164,9 @@ def test_what_consent_withholds_is_named_and_not_shown_from_the_next_refresh_on(
     ward_page = ward.web.get("/console/ward")
     assert twin not in ward_page.text
     assert "1 patient with a device is not shown" in words(ward_page)
+    devices = ward.web.get("/console/devices")
+    assert twin not in devices.text
+    assert "bed-1 withheld from you" in words(devices)
 
 
 def test_a_patients_page_draws_what_was_measured_and_says_it_in_words_and_a_table(ward: Ward) -> None:

@@ -9,7 +9,7 @@ from tests.integration.things.hospital import HOUR_MS, Equipped
 from tests.integration.things.test_things import CHECKING
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
-from twinward.core.vocabulary import Action, Category
+from twinward.core.vocabulary import Action, Category, Role
 from twinward.things.errors import BadThing
 from twinward.things.models import Kind, Relation, What
 from twinward.things.service import New
@@ -46,6 +46,12 @@ def test_a_ward_is_what_its_beds_devices_and_patients_are_now(ward: Equipped) ->
     assert sorted(read) == sorted((ann, ben)), "each patient is an access, once for ten minutes"
     ward.consent(ann, Provision(effect="deny", categories=(Category.VITALS, Category.LABS, Category.MONITORING)))
     assert state(ward).acuity == {"low": 0, "medium": 0, "high": 0, "unknown": 1, "withheld": 1}
+    ward.consent(ann, Provision(effect="deny", roles=(Role.CLINICIAN,)))
+    seen = [state(ward).lying[0], *ward.things.history(CARING, "bed-1"), *ward.things.history(CARING, "vent-1")]
+    seen += [ward.things.show(CARING, name).relations for name in ("bed-1", "vent-1")]
+    assert ann not in repr(seen)
+    assert repr(seen).count("withheld") == 5, "a patient's no is one to lists, too"
+    assert state(ward, context=FILING).lying[0].twin == ann
     ward.clock.advance(5 * HOUR_MS)
     ward.consent(ann)
     assert (state(ward).acuity or {})["unknown"] == 2, "what was measured five hours ago tells nothing"
