@@ -120,7 +120,7 @@ class AccessQuery:
             "text": self.text,
             "own": "" if self.hides_own else _YES,
             "sort": "" if self.sort is Sort.NEWEST else self.sort,
-            "zone": self.zone if self.zone != "UTC" and (self.since or self.until) else "",
+            "zone": self.zone if self.since or self.until else "",  # UTC too: else they are days of who reads it next
         }
         return {name: str(value) for name, value in said.items() if value}
 

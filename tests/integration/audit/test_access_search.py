@@ -185,7 +185,8 @@ def test_days_are_those_of_a_zone_and_an_address_says_whose() -> None:
     here, there = AccessQuery.of(asked), AccessQuery.of(asked, "Europe/Berlin")
     assert (there.since_ms, there.until_ms) == (1774738800_000, 1774738800_000 + 23 * 3600_000)
     assert (here.since_ms, here.until_ms) == (1774742400_000, 1774742400_000 + 24 * 3600_000)
-    assert AccessQuery.of(there.parameters(), "Asia/Tokyo") == there, "a link means for everybody what it meant"
+    for one in (here, there):
+        assert AccessQuery.of(one.parameters(), "Asia/Tokyo") == one, "a link means for everybody what it meant"
     assert "zone" not in AccessQuery.of({"role": "officer"}, "Europe/Berlin").parameters()
     assert not AccessQuery.of({"zone": "Asia/Tokyo"}).narrows
     for zone in ("Etc/GMT+12", "Pacific/Kiritimati"):

@@ -179,6 +179,9 @@ def test_officers_pages_are_in_german_and_by_their_clock(web: TestClient, house:
     assert "er letzte Tag liegt vor dem ersten" in refused
     row = web.get("/console/accesses?since=2026-01-01&role=clinician").text
     assert "zone=Asia%2FKathmandu" in row
+    tokyo = web.get("/console/accesses?since=2026-01-01&zone=Asia/Tokyo").text
+    assert "(Asia/Tokyo)" in tokyo
+    assert '<input type="hidden" name="zone" value="Asia/Tokyo">' in tokyo, "the form sends what its label says"
     assert 'data-field="categories" data-code="labs">Laborwerte<' in row
     assert re.search(r'data-field="reason" data-code="clinicians may read, [^"]*">Behandelnde ', row)
     assert re.search(r'data-field="at" data-code="2026-01-01 \d\d:\d\d:\d\d">.*?01.01.2026, \d\d:\d\d:\d\d \+0545', row)
