@@ -82,9 +82,11 @@ class Curve:
     comma: bool = False
 
 
-@lru_cache(maxsize=512)
 def over_time(curve: Curve, unit: str, say: str) -> Markup:
-    """A signal over time: its mean as a line in the band from its lowest to its highest. Alerts are dashed lines."""
+    """A signal over time: its mean as a line in the band from its lowest to its highest. Alerts are dashed lines.
+
+    It is kept nowhere: what a patient's curve shows must not outlive the permit it was opened by.
+    """
     import numpy as np
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator

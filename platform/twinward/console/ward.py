@@ -198,7 +198,7 @@ def _chart(
         "name": name,
         "title": title,
         "unit": unit,
-        "last": measured(samples.values[-1].item()),
+        "last": measured(points(samples, Span(from_ms, to_ms, to_ms - from_ms, Aggregate.LAST))[-1].value),
         "picture": over_time(curve, unit, say),
         "rows": _rows(samples, from_ms, to_ms, hours),
     }

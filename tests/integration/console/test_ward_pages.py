@@ -15,6 +15,7 @@ from tests.integration.console.test_languages_and_clocks import left_in_english
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.audit.models import AccessEvent, Filters
+from twinward.console.plots import over_time
 from twinward.core.clock import FixedClock, iso
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.live.intake.lines import read_lines
@@ -43,11 +44,18 @@ class Ward:
                 self.live.assign(GATEWAY, f"bed-{bed}", twin)
         clock.advance(600_001)  # what an earlier test watched is over
 
-    def measure(self, device: str, values: Mapping[str, float]) -> None:
+    def measure(self, device: str, values: Mapping[str, float], quality: str = "good") -> None:
         lines = []
         for code, value in values.items():
             Ward.number += 1
-            reading = {"seq": Ward.number, "device": device, "code": code, "value": value, "unit": UNITS[code]}
+            reading = {
+                "seq": Ward.number,
+                "device": device,
+                "code": code,
+                "value": value,
+                "unit": UNITS[code],
+                "quality": quality,
+            }
             lines.append(json.dumps(reading | {"time": iso(self.clock.now_ms())}).encode())
         self.live.intake.take(GATEWAY, "gw-1", read_lines(b"\n".join(lines)))
 
@@ -174,8 +182,12 @@ def test_a_patients_page_draws_what_was_measured_and_says_it_in_words_and_a_tabl
     for value in (70, 80, 90):
         ward.measure("bed-1", {"8867-4": value})
         ward.clock.advance(60_000)
+    ward.measure("bed-1", {"8867-4": 201}, "artefact")
     ward.sign_in("nurse")
     page = ward.web.get(f"/console/ward/{twin}?hours=1")
+    assert 'Heart rate <span class="now">90 /min</span>' in page.text, "an artefact is no patient's value"
+    assert ">201<" not in page.text
+    assert not hasattr(over_time, "cache_info"), "no curve outlives its permit, nor its patient's erasure"
     assert 'role="img" aria-label="Heart rate over 1 hours: from' in page.text
     assert re.search(r'<path d="M [^"]+ L [^"]+"[^>]*class="stroke-line"', page.text.replace("\n", " "))  # a line
     assert "style=" not in page.text  # the content policy allows none
