@@ -102,9 +102,10 @@ def test_a_run_begins_with_who_is_there() -> None:
     drawn = [_remaining(long, stayed_h, random) for _ in range(8_000)]
     parts = [0.1, 0.5, 0.9]
     assert np.quantile(drawn, parts) == pytest.approx(np.quantile(slow[slow > stayed_h] - stayed_h, parts), rel=0.1)
-    crowd = Scenario("crowd", (Stage("stay", 2, 48.0, 0.0),), 100.0, 1.0, waiting=0, present_h=(1.0, 1.0))
-    run = simulate(crowd, np.random.default_rng(1))
-    assert run.refused == run.arrived > 1000, "both leave after two days"
+    for spread in (0.0, 1e-300, 1e-7):
+        crowd = Scenario("crowd", (Stage("stay", 2, 48.0, spread),), 100.0, 1.0, waiting=0, present_h=(1.0, 1.0))
+        run = simulate(crowd, np.random.default_rng(1))
+        assert run.refused == run.arrived > 1000, "both leave after two days"
 
 
 def test_the_same_seed_is_the_same_answer_and_more_runs_know_better() -> None:

@@ -25,6 +25,8 @@ GRID: Final = 60
 """Moments at which a run's occupancy is looked at, evenly over its time."""
 _BLOCK: Final = 512
 _RARE: Final = 2.0**-15
+_FIXED: Final = 1e-6
+"""A spread below this is none: its square is lost beside 1."""
 
 
 @dataclass(slots=True)
@@ -174,7 +176,7 @@ def _drawn(draw: Callable[[], Floats]) -> Callable[[], float]:
 
 def _stays(stage: Stage, random: Generator) -> Floats:
     """A block of stays: a fixed length, exponential, or log-normal of this mean and spread."""
-    if stage.spread == 0:
+    if stage.spread < _FIXED:
         return np.full(_BLOCK, stage.mean_h)
     if stage.spread == 1:
         return random.exponential(stage.mean_h, _BLOCK)
@@ -196,7 +198,7 @@ def _remaining(stage: Stage, stayed_h: float, random: Generator) -> float:
     if stage.spread == 1:
         return float(random.exponential(stage.mean_h))  # exponential stays forget
     last_h = min(1.0, stage.mean_h)
-    if stage.spread == 0:
+    if stage.spread < _FIXED:
         return stage.mean_h - stayed_h if stage.mean_h > stayed_h else last_h
     from scipy.special import ndtr, ndtri
 
