@@ -292,9 +292,9 @@ def _face(node: Node) -> Finding:
         return Finding(
             "network", Severity.BAD, say, "put a TLS proxy in front, and set public_url to its https address"
         )
-    if beyond and Role.OFFICER not in settings.second_factor_roles:
-        say = sentence("it is reached from other machines, and officers need no second factor")
-        return Finding("network", Severity.WARN, say, 'set second_factor_roles = ["officer"]')
+    if beyond and not {Role.OFFICER, Role.CLINICIAN, Role.OPERATOR} <= set(settings.second_factor_roles):
+        say = sentence("it is reached from other machines, and not all staff need a second factor")
+        return Finding("network", Severity.WARN, say, 'set second_factor_roles = ["officer", "clinician", "operator"]')
     return Finding(
         "network",
         Severity.OK,

@@ -13,7 +13,7 @@ from tests.integration.console.fixtures import CLINICIAN, OFFICER, SYSTEMS, Hous
 from twinward.access.interfaces import AccessContext, AccessRequest
 from twinward.breach.models import HOUR_MS, Scope, ScopeKind
 from twinward.core.clock import FixedClock
-from twinward.core.vocabulary import Action, Category, Purpose
+from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.overview.doctor import CHECKS, Finding, Severity, examined
 from twinward.overview.work import work_waiting
 
@@ -78,7 +78,13 @@ def test_settings_that_open_a_door_are_named(house: House) -> None:
         house.node.settings = settings.model_copy(update={"listen_host": "192.0.2.1"})
         assert found(house)["network"].severity is Severity.BAD
         house.node.settings = house.node.settings.model_copy(update={"public_url": "https://st-anna.example"})
-        assert found(house)["network"].severity is Severity.WARN
+        for roles, severity in (
+            ((), Severity.WARN),
+            ((Role.OFFICER,), Severity.WARN),  # clinicians and operators sign in to the console, too
+            ((Role.OFFICER, Role.CLINICIAN, Role.OPERATOR), Severity.OK),
+        ):
+            house.node.settings = house.node.settings.model_copy(update={"second_factor_roles": roles})
+            assert found(house)["network"].severity is severity
     finally:
         house.node.settings = settings
 
