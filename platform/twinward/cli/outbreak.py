@@ -89,17 +89,16 @@ def watch(
                 signed = one.node.outbreaks.sign(abroad(by, one, node), said)
             out.write(json.dumps(signed.shown()).encode())
             shown["file"] = str(out)
-        if as_json:
-            show_json(shown)
-        elif said is None:
-            say(f"{syndrome} on {shown['day']}: {counts[-1]}, nothing unusual")
+        judged = "nothing unusual"
+        if said is not None:
+            judged = f"above {shown['threshold']:.1f} where {shown['expected']:.1f} was expected"
+        sentences = [f"{syndrome} on {shown['day']}: {counts[-1]}, {judged}"]
+        if out is not None and said is not None:
+            sentences.append(f"wrote {out}: this hospital's signature; `twinward outbreak raise` takes a quorum's")
+        if out is not None:
+            out.report(shown, *sentences)
         else:
-            say(
-                f"{syndrome} on {shown['day']}: {counts[-1]}, above {shown['threshold']:.1f} where "
-                f"{shown['expected']:.1f} was expected"
-            )
-            if out is not None:
-                say(f"wrote {out}: this hospital's signature; `twinward outbreak raise` takes a quorum's")
+            show_json(shown) if as_json else say(sentences[0])
 
 
 def raise_(

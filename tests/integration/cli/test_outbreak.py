@@ -44,6 +44,8 @@ def test_a_quorum_raises_what_one_hospital_does_not(hospital: Hospital, tmp_path
     assert hospital.run(*raised, str(own), str(own)).exit_code == 2
     hospital.asked(*watch, "--sign", str(other), "--hospital", "northgate")
 
+    assert json.loads(hospital.run(*watch, "--sign", "-").stdout) == json.loads(own.read_text())  # and nothing else
+
     forged = json.loads(other.read_text())
     forged["statement"]["counted"] += 1
     (tmp_path / "forged.json").write_text(json.dumps(forged))
