@@ -12,10 +12,10 @@ from twinward.access.sessions import Session
 from twinward.console.live_words import ago
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf, via_of
-from twinward.console.viewer import decimal, instant, message
+from twinward.console.viewer import decimal, gettext, instant, message
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
-from twinward.live.assignments import WITHHELD
+from twinward.live.assignments import ERASED, WITHHELD
 from twinward.live.storage.devices import DeviceAt
 from twinward.live.storage.sources import SourceState
 from twinward.twins.errors import TwinNotFound
@@ -104,12 +104,13 @@ def _shown(one: DeviceAt) -> dict[str, Any]:
     return {
         "name": one.device,
         "twin": current.twin if current else "",
-        "withheld": current is not None and current.twin == WITHHELD,
+        "instead": _instead(current.twin) if current else "",
         "since": current.from_ms if current else None,
         "by": current.by if current else "",
         "earlier": [
             {
-                "twin": "" if each.twin == WITHHELD else each.twin,
+                "twin": each.twin,
+                "instead": _instead(each.twin),
                 "from": each.from_ms,
                 "until": each.until_ms,
                 "by": each.by,
@@ -118,6 +119,11 @@ def _shown(one: DeviceAt) -> dict[str, Any]:
         ],
         "left": max(0, len(earlier) - MOST_EARLIER),
     }
+
+
+def _instead(twin: TwinId) -> str:
+    """What is shown of a patient who is not; empty for any other."""
+    return gettext("withheld from you") if twin == WITHHELD else gettext("erased") if twin == ERASED else ""
 
 
 def _source(one: SourceState, now_ms: int) -> dict[str, Any]:

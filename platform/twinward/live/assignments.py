@@ -20,6 +20,8 @@ from twinward.live.errors import AssignmentConflict
 
 MOST_ASSIGNMENTS: Final = 10_000
 """Of one device."""
+ERASED: Final = TwinId("erased")
+"""Stands for a patient who was erased since."""
 WITHHELD: Final = TwinId("withheld")
 """Stands for a patient with whom a device was, where policy or consent keeps the caller from knowing."""
 

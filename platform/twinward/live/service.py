@@ -13,7 +13,7 @@ from twinward.live.alerts.delivery import Delivery
 from twinward.live.alerts.desk import AlertDesk
 from twinward.live.alerts.rules import Rules, shipped_rules
 from twinward.live.alerts.watch import Watch
-from twinward.live.assignments import WITHHELD, Assignment, AssignmentLine
+from twinward.live.assignments import ERASED, WITHHELD, Assignment, AssignmentLine
 from twinward.live.errors import AssignmentConflict, DeviceUnknown, NothingMeasured, SignalUnknown
 from twinward.live.following import Follower
 from twinward.live.intake.intake import Intake
@@ -54,6 +54,7 @@ class Live:
     def __init__(self, parts: LiveParts, rules: Callable[[], Rules] = shipped_rules) -> None:
         self._database = parts.database
         self._access = parts.access
+        self._keyring = parts.keyring
         self.clock = parts.clock
         self.subjects = parts.subjects
         self.watch = Watch(parts, rules)
@@ -141,17 +142,21 @@ class Live:
     def devices(self, context: AccessContext) -> list[DeviceAt]:
         """Every device and its assignments: opaque twins, no patient's name. Logged.
 
-        A patient for whom the caller may assign none, by policy or consent, is ``WITHHELD``.
+        A patient for whom the caller may assign none, by policy or consent, is ``WITHHELD``; one who was erased is
+        ``ERASED``.
         """
         self._access.decide(context.request(Action.WRITE, detail=(("live", "devices"),)))
         with self._database.reading() as tables:
             found = tables.devices.all()
         twins = {one.twin for at in found for one in at.line.assignments}
-        shown = {
-            twin: self._access.check(context.request(Action.WRITE, twin, {Category.MONITORING})).permitted
-            for twin in twins
-        }
-        return [replace(at, line=at.line.told(lambda twin: twin if shown[twin] else WITHHELD)) for at in found]
+        names = {twin: self._name(context, twin) for twin in twins}
+        return [replace(at, line=at.line.told(names.__getitem__)) for at in found]
+
+    def _name(self, context: AccessContext, twin: TwinId) -> TwinId:
+        if self._keyring.is_shredded(twin):
+            return ERASED
+        asked = context.request(Action.WRITE, twin, {Category.MONITORING})
+        return twin if self._access.check(asked).permitted else WITHHELD
 
     def line_of(self, device: str) -> AssignmentLine:
         """A device's assignments: for other rooms, which have asked access control themselves."""

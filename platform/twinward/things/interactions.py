@@ -13,10 +13,11 @@ import msgspec
 from twinward.access.interfaces import AccessContext, AccessRequest
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
+from twinward.live.assignments import ERASED
 from twinward.things.errors import BadThing, NoSuchAffordance, ThingConflict
 from twinward.things.models import Happening, Kind, Thing, What, checked_amount, checked_note
 from twinward.things.parts import ThingParts
-from twinward.things.relations import ERASED, Relations, found, require_kept, told
+from twinward.things.relations import Relations, found, require_kept, told
 from twinward.things.storage.database import Tables
 
 OF_KIND = {

@@ -15,7 +15,7 @@ from twinward.access.interfaces import AccessContext, AccessRequest
 from twinward.core.clock import iso
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
-from twinward.live.assignments import WITHHELD, Assignment
+from twinward.live.assignments import ERASED, WITHHELD, Assignment
 from twinward.things.errors import BadThing, ThingConflict, ThingNotFound
 from twinward.things.models import OF_PATIENTS, Kind, Related, Relation, Thing, require_between
 from twinward.things.parts import ThingParts
@@ -23,8 +23,6 @@ from twinward.things.storage.database import Tables
 
 MOST_RELATIONS: Final = 10_000
 """Of one thing."""
-ERASED: Final = "erased"
-"""Stands for a patient who was erased since."""
 
 
 class Relations:
@@ -153,7 +151,7 @@ def told(parts: ThingParts, thing: Thing, twin: TwinId, context: AccessContext |
     ``ERASED``, and ``WITHHELD`` from whom policy or the patient's consent keeps from filing the like.
     """
     if parts.is_erased(twin) or twin == ERASED:
-        return TwinId(ERASED)
+        return ERASED
     if context is None or parts.access.check(context.request(Action.WRITE, twin, {thing.category})).permitted:
         return twin
     return WITHHELD

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.ids import uuid7
-from twinward.core.vocabulary import Action, Purpose, Role, TwinId
+from twinward.core.vocabulary import Action, Purpose, Role
+from twinward.live.assignments import ERASED
 from twinward.things.descriptions import description
 from twinward.things.errors import BadThing, ThingConflict
 from twinward.things.interactions import Interactions
@@ -16,7 +17,7 @@ from twinward.things.maintenance import DAY_MS, Service, service_of
 from twinward.things.models import OF_PATIENTS, Happening, Kind, Related, Relation, Thing, checked_thing
 from twinward.things.parts import ThingParts
 from twinward.things.properties import properties
-from twinward.things.relations import ERASED, Relations, found
+from twinward.things.relations import Relations, found
 from twinward.things.wards import Wards, WardState
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ class Things:
     def forget_erased(self) -> int:
         """Name patients no longer whose keys are gone: the node's own part of an erasure. How many rows named one."""
         with self._parts.database.writing() as tables:
-            forgotten = tables.name_no_longer(self._parts.is_erased, TwinId(ERASED))
+            forgotten = tables.name_no_longer(self._parts.is_erased, ERASED)
         if forgotten:
             self._parts.database.forget_deleted()
         return forgotten

@@ -14,11 +14,11 @@ from typing import Final
 
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Action, TwinId
-from twinward.live.assignments import WITHHELD
+from twinward.live.assignments import ERASED, WITHHELD
 from twinward.things.maintenance import Service
 from twinward.things.models import Kind, Related, Relation, Thing
 from twinward.things.parts import ThingParts
-from twinward.things.relations import ERASED, told
+from twinward.things.relations import told
 from twinward.things.suppression import Count, remaining, together
 
 UNKNOWN: Final = "unknown"

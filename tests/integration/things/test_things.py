@@ -209,6 +209,7 @@ def test_an_erased_patient_is_named_no_longer(ward: Equipped) -> None:
     ben = ward.admit("ben")
     ward.put("bed-2", ben)
     ward.keyring.shred(ann)
+    assert [one.twin for at in ward.live.devices(FILING) for one in at.line.assignments] == ["erased"]
 
     def told() -> list[str]:
         return [repr(ward.things.history(FILING, name)) for name in ("bed-1", "vent-1")]
