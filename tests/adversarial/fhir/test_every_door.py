@@ -103,12 +103,12 @@ def test_a_line_is_checked_as_a_resource_is(web: TestClient, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a status of another type", "NUL", "script in what is contained", "two values"])
-@pytest.mark.parametrize("door", HTTP_DOORS, ids=lambda door: door.__name__)
+@pytest.mark.parametrize("by", HTTP_DOORS, ids=lambda by: by.__name__)
 def test_no_door_of_the_network_takes_it(
-    web: TestClient, hospital: Hospital, door: Callable[[TestClient, str], None], name: str
+    web: TestClient, hospital: Hospital, by: Callable[[TestClient, str], None], name: str
 ) -> None:
     send(web, "PUT", "/Patient/p", content=json.dumps(PATIENT))
-    door(web, name)
+    by(web, name)
     assert hospital.vault.locate("Observation/o1") is None
 
 
