@@ -85,9 +85,9 @@ def test_what_flower_does_not_promise_to_keep_is_as_it_was_read() -> None:
     """When this fails, flwr changed a function that Twinward uses though it is private: read it anew."""
     program = (
         "import hashlib, inspect, json\n"
-        "from twinward.federation.flower import private_runner, private_waits\n"
+        "from twinward.federation.flower import private_pulls, private_runner, private_waits\n"
         "read = {one.__module__ + '.' + one.__qualname__: hashlib.sha256(inspect.getsource(one).encode()).hexdigest()\n"
-        "        for one in (*private_runner.CONTRACT, *private_waits.CONTRACT)}\n"
+        "        for one in (*private_pulls.CONTRACT, *private_runner.CONTRACT, *private_waits.CONTRACT)}\n"
         "print(json.dumps(read))\n"
     )
     done = subprocess.run([python(), "-c", program], capture_output=True, text=True, check=True)

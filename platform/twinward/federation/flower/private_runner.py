@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import httpx
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import SubStatus
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
@@ -19,10 +20,12 @@ from flwr.supercore.interceptors import (
     RuntimeVersionHttpInterceptor,
     SuperExecAuthHttpInterceptor,
 )
-from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.retry import RetryInvoker, make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.superexec.run_superexec import _SUPEREXEC_AUTH_METHODS
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from twinward.federation.flower.private_pulls import shorten_pulls
 
 CONTRACT: Final = (
     pull_task_input,
@@ -49,7 +52,9 @@ def run_tasks(address: str, secret: bytes, answer: Callable[[bytes], bytes], don
 
     Raises:
         OSError, httpx.HTTPError: the SuperNode does not answer.
+        flwr's ObjectPullError: it has a message whose content it never got, from a SuperLink that was killed.
     """
+    shorten_pulls()
     client = _client(
         address, SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=_SUPEREXEC_AUTH_METHODS)
     )
@@ -83,5 +88,19 @@ def _client(address: str, *interceptors: object) -> RuntimeHttpClient:
         insecure=True,  # on this machine: the SuperNode listens on 127.0.0.1
         root_certificates=None,
         interceptors=[RuntimeVersionHttpInterceptor(component_name=_COMPONENT), *interceptors],
-        retry_invoker=make_simple_http_retry_invoker(),
+        retry_invoker=_retrying(),
     )
+
+
+def _retrying() -> RetryInvoker:
+    """Flower's own retries, but for a 401: at that one it sends SIGINT to this process, which ends a process of its own
+    and would end the runner. A task whose run died with its SuperLink is answered so; the error says as much."""
+    made = make_simple_http_retry_invoker()
+    gives_up = made.should_giveup
+
+    def unless_refused(error: Exception) -> bool:
+        refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.UNAUTHORIZED
+        return refused or (gives_up is not None and gives_up(error))
+
+    made.should_giveup = unless_refused
+    return made

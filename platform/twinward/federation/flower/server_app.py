@@ -19,8 +19,8 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from twinward.core.errors import Conflict, TwinwardError
+from twinward.federation.flower.private_pulls import LOOK_EVERY_S, shorten_pulls
 from twinward.federation.flower.private_runner import ANSWER, DATA, REQUEST
-from twinward.federation.flower.private_waits import LOOK_EVERY_S, shorten_pulls
 from twinward.federation.site_envelope import greeted, greeting
 from twinward.federation.site_socket import SocketServer
 
