@@ -108,7 +108,9 @@ def test_a_patients_consents_are_told_in_sentences_with_who_recorded_them(
     page = web.get(f"/console/consents?twin={twin}").text
     assert "forbids dr-lee to use vitals for any purpose" in page
     assert "allows everybody to use features for similarity search" in page
-    assert page.index("Version 2") < page.index("Version 1")
-    assert page.count("Recorded by officer at") == 2
+    versions = [int(one) for one in re.findall(r"<h2>Version (\d+)", page)]  # other tests make some, too
+    assert versions == list(range(versions[0], 0, -1))
+    assert len(versions) >= 2
+    assert page.count("Recorded by officer at") >= 2
     assert "a vendor that is told of a match" in page
     assert "recorded no consent" in web.get("/console/consents?twin=nobody").text
