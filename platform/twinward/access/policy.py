@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib import resources
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import cedarpy
 import msgspec
@@ -31,6 +33,10 @@ _CACHE_LIMIT = 100_000
 _KEPT_ASKING = 1024
 _TWIN = {"type": "Twin", "id": "asked"}
 _PRINCIPAL = {"type": "Principal", "id": "asking"}
+
+MOST_NESTED: Final = 700
+"""Of a policy as JSON, two a condition: more could not be read everywhere that it is decided by."""
+_STRINGS: Final = re.compile(r'"(?:\\.|[^"\\])*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,12 @@ class Verdict:
     reason: str
 
 
+def _nesting(written: str) -> int:
+    """How deep JSON nests. Each process answers the same, whatever it lets Python recurse to."""
+    depth = accumulate(1 if one in "{[" else -1 for one in re.findall(r"[][{}]", _STRINGS.sub("", written)))
+    return max(depth, default=0)
+
+
 def _is_own(request: AccessRequest) -> bool:
     """Whether a patient asks for the record that an officer tied the account to; what an account is called says no."""
     return (
@@ -108,9 +120,12 @@ class Policy:
         self.text = text
         self.hash = hashlib.sha256(text.encode()).hexdigest()
         try:
-            self._parsed: dict[str, dict[str, Any]] = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+            written = cedarpy.policies_to_json_str(text)
+            if _nesting(written) > MOST_NESTED:
+                raise ValueError("a rule has too many conditions in a row")
+            self._parsed: dict[str, dict[str, Any]] = json.loads(written)["staticPolicies"]
         except (ValueError, RecursionError) as error:
-            hint = "compare it with the default policy; split a rule of a thousand conditions"
+            hint = "compare it with the default policy; split a rule of hundreds of conditions"
             raise PolicyInvalid(f"the policy does not parse: {error}", hint=hint) from error
         self._by_action: dict[str, cedarpy.PolicySet] = {}
         self._verdicts: dict[Facts, Verdict] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -98,8 +99,14 @@ def test_a_rule_of_more_conditions_than_cedars_json_holds_decides_all_the_same(w
         assert (verdict.permitted, verdict.rules) == whole(text, one)
 
 
-def test_a_rule_of_thousands_is_refused_when_the_policy_is_read_not_when_it_decides() -> None:
+@pytest.mark.parametrize("recursion", [1000, 100_000])
+def test_a_rule_of_thousands_is_refused_when_it_is_read_whatever_the_process(recursion: int) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(recursion)  # which libraries raise for themselves, and so for everybody
     text = f"permit (principal, action, resource) when {{ {' && '.join(['context.own'] * 3000)} }};"
     cedarpy.PolicySet.from_str(text)
-    with pytest.raises(PolicyInvalid, match="does not parse"):
-        Policy(text)
+    try:
+        with pytest.raises(PolicyInvalid, match="does not parse"):
+            Policy(text)
+    finally:
+        sys.setrecursionlimit(before)
