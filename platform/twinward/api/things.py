@@ -21,7 +21,6 @@ from twinward.things.descriptions import MEDIA_TYPE
 from twinward.things.errors import NoSuchAffordance
 from twinward.things.interactions import Report
 from twinward.things.models import MAX_NOTE_CHARS, MAX_TITLE_CHARS, Happening, Kind, Related, Relation, Thing, What
-from twinward.things.properties import properties
 from twinward.things.service import New, Things, usual_purpose
 from twinward.twins.errors import TwinNotFound
 from twinward.twins.service import Twins
@@ -115,7 +114,7 @@ def _add_looks(router: APIRouter, things: Things, context_of: Callable[..., Any]
         relations = [_relation(one) for one in found.relations]
         contains = sorted(one.thing for one in found.contains)
         about = _thing(found.thing) | {"relations": relations, "contains": contains}
-        return JSONResponse(about | {"properties": properties(found)})
+        return JSONResponse(about | {"properties": found.properties()})
 
     @router.get("/{name}/properties", summary="A thing's properties, as its description names them")
     def all_properties(name: NamePath, context: AccessContext = Depends(context_of)) -> JSONResponse:

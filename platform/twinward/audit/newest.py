@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from twinward.audit.errors import ledger_translated
+from twinward.audit.events.sealer import EventSealer
 from twinward.audit.models import RowState
-from twinward.audit.reader import row_of
-
-if TYPE_CHECKING:
-    from twinward.audit.service import Audit
-    from twinward_ledger.log.store import Entry
+from twinward.audit.rows import row_of
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
 
 
 class NewestEntries:
@@ -21,8 +19,9 @@ class NewestEntries:
     need no key again. Says nothing of what entries hold. Safe to share between threads.
     """
 
-    def __init__(self, audit: Audit) -> None:
-        self._audit = audit
+    def __init__(self, log: Log, sealer: EventSealer) -> None:
+        self._log = log
+        self._sealer = sealer
         self._lock = threading.Lock()
         self._sound: dict[int, Entry] = {}
 
@@ -33,7 +32,7 @@ class NewestEntries:
             LogTampered: one is missing.
             Unavailable: the log or the key service does not answer.
         """
-        store = self._audit.log.store
+        store = self._log.store
         with ledger_translated():
             size = store.size()
             first = max(0, size - count)
@@ -43,7 +42,8 @@ class NewestEntries:
         sound = {
             index: entry
             for index, entry in enumerate(entries, first)
-            if known.get(index) == entry or row_of(self._audit, index, entry).state is not RowState.DAMAGED
+            if known.get(index) == entry
+            or row_of(self._sealer, self._log.origin, index, entry).state is not RowState.DAMAGED
         }
         with self._lock:
             self._sound = sound

@@ -20,7 +20,8 @@ from twinward.audit.errors import (
 )
 from twinward.audit.events import codec
 from twinward.audit.exports.document import AccessDocument
-from twinward.audit.models import AccessEvent, AuditRow, Filters, Page, RowState
+from twinward.audit.models import AccessEvent, AuditRow, Filters, Page
+from twinward.audit.rows import row_of
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput, Unavailable
 from twinward.core.vocabulary import Action, Category, TwinId
@@ -47,20 +48,6 @@ class ReadGuard(Protocol[PermitT]):
     def require(self, permit: PermitT, *, action: Action, twin: TwinId | None, category: Category | None) -> None:
         """Raise a ``Refused`` unless the permit allows it."""
         ...
-
-
-def row_of(audit: Audit, index: int, entry: Entry) -> AuditRow:
-    """An entry of the log as an officer sees it. For those who hold a permit to read it."""
-    try:
-        leaf = Leaf.decode(entry.leaf)
-        twin, opening = audit.sealer.open(index, entry)
-        event = codec.decode(opening.event, audit.log.origin) if opening else None
-    except (LedgerError, LogTampered, EventNotLoggable):
-        return AuditRow(index, LeafKind.NODE, 0, RowState.DAMAGED, None, None)
-    state = RowState.OPEN if event else RowState.ERASED
-    if leaf.kind is LeafKind.HEARTBEAT:
-        state = RowState.HEARTBEAT
-    return AuditRow(index, leaf.kind, leaf.minute * MINUTE_MS, state, twin, event, opening)
 
 
 class AuditReader(Generic[PermitT]):
@@ -93,7 +80,7 @@ class AuditReader(Generic[PermitT]):
     def event(self, permit: PermitT, index: int) -> AuditRow:
         """One event. Wants a permit that names no twin. Raises ``NoSuchEvent``."""
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
-        return row_of(self._audit, index, self._entry(index))
+        return row_of(self._audit.sealer, self._audit.log.origin, index, self._entry(index))
 
     def every(self, permit: PermitT) -> Iterator[AccessEvent]:
         """Every event whose patient was not shredded, oldest first, found without tags. Wants a permit for no twin.
@@ -134,7 +121,7 @@ class AuditReader(Generic[PermitT]):
             for index, entry in self._candidates(stop, tags) if tags else self._of_time(stop, from_ms, until_ms):
                 if entry.leaf[1:2] == _MAP or not tags <= set(entry.tags) or not _within(entry.leaf, from_ms, until_ms):
                     continue
-                row = row_of(self._audit, index, entry)
+                row = row_of(self._audit.sealer, self._audit.log.origin, index, entry)
                 at_ms = row.event.at_ms if row.event else from_ms
                 if from_ms <= at_ms and not 0 < until_ms <= at_ms:
                     yield row
@@ -214,7 +201,7 @@ class AuditReader(Generic[PermitT]):
             for scanned, (index, entry) in enumerate(self._candidates(position, tags), 1):
                 position = index
                 if entry.leaf[1:2] != _MAP and tags <= set(entry.tags):
-                    rows.append(row_of(self._audit, index, entry))
+                    rows.append(row_of(self._audit.sealer, self._audit.log.origin, index, entry))
                 if len(rows) == limit or scanned == MAX_SCANNED:
                     return Page(tuple(rows), position if position > 0 else None)
         except LogCorrupt as error:

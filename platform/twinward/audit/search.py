@@ -20,7 +20,8 @@ from twinward.audit.event_index.columns import ACTION_CODES, ACTIONS, CATEGORIES
 from twinward.audit.event_index.index import Filled
 from twinward.audit.models import AuditRow, Footprint, IndexedAccess, Tally
 from twinward.audit.queries import AccessQuery, FoundAccesses, Sort, day_of
-from twinward.audit.reader import PermitT, ReadGuard, row_of
+from twinward.audit.reader import PermitT, ReadGuard
+from twinward.audit.rows import row_of
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
@@ -199,7 +200,7 @@ class AccessSearch(Generic[PermitT]):
         for index in indices.tolist():
             with ledger_translated():
                 entry = store.entry(index)
-            yield row_of(self._audit, index, entry)
+            yield row_of(self._audit.sealer, self._audit.log.origin, index, entry)
 
 
 def _facts(filled: Filled, indices: NDArray[np.intp]) -> Iterator[IndexedAccess]:

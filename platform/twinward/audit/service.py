@@ -128,7 +128,7 @@ class Audit:
         """The newest entries, held against their leaves at every look."""
         from twinward.audit.newest import NewestEntries
 
-        return NewestEntries(self)
+        return NewestEntries(self.log, self.sealer)
 
     def signed_size(self) -> int:
         """How many events the newest checkpoint covers. Raises ``LogTampered``, ``Unavailable``."""

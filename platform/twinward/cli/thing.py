@@ -134,11 +134,9 @@ def show(name: NameArgument, account: AsOption, home: HomeOption = None, as_json
     with node_and_context(home, account, as_json=as_json) as (node, context):
         found = node.things.show(context, name)
         if as_json:
-            from twinward.things.properties import properties
-
             relations = [shown_relation(one) for one in found.relations]
             about = shown(found.thing) | {"relations": relations, "contains": [one.thing for one in found.contains]}
-            show_json(about | {"properties": properties(found)})
+            show_json(about | {"properties": found.properties()})
             return
         thing = found.thing
         say(f"{thing.name}: {thing.title}, a {thing.kind}" + (f" ({thing.type})" if thing.type else ""))

@@ -22,8 +22,8 @@ from twinward.client.errors import (
 from twinward.client.keys import VendorKeys
 from twinward.client.multi import Answers, Counts, Failure, Found, ask_hospitals, ask_hospitals_async, count_hospitals
 from twinward.client.question import Question, Threshold
-from twinward.client.releases import Release
-from twinward.client.results import Matches, Prepared, Record, Records
+from twinward.client.releases import Records, Release
+from twinward.client.results import Matches, Prepared, Record
 from twinward.client.statements import Statement
 from twinward.client.vendor import VendorClient
 from twinward.protocol.criteria import Criteria

@@ -37,8 +37,8 @@ from twinward.client.queries import (
     plan_of,
 )
 from twinward.client.question import Question
-from twinward.client.releases import Release, opened, require_current
-from twinward.client.results import Matches, Prepared, Record, Records
+from twinward.client.releases import Records, Release, opened, require_current
+from twinward.client.results import Matches, Prepared, Record
 from twinward.client.statements import Statement
 from twinward.client.transport import Answer, Request, refusal
 from twinward.client.trust import KeyTrust

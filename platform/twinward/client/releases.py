@@ -1,4 +1,4 @@
-"""Released records as a file: what the hospital sealed and signed, with the moment until when they may be used.
+"""Released records, opened or as a file: what the hospital sealed and signed, with the moment when their use ends.
 
 Kept so, records are opened when they are needed and not a moment after their end: ``Release.open`` refuses what has
 expired, was altered, or is not the hospital's. The end stands in the signed answer and, once more, in what is sealed.
@@ -74,6 +74,22 @@ class Release:
             for sealed in reply.records
             for record in opened(keys, sealed, terms, reply.until_s)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Opened records. ``withheld`` says in one sentence what is missing and why; empty if nothing is.
+
+    ``budget_left``: queries left in this epoch, None where the hospital does not say. ``until_s``: until when they may
+    be used, in seconds since 1970; None where nothing was released. ``release``: the same as a file, sealed and signed.
+    """
+
+    records: tuple[Record, ...]
+    withheld: str
+    sealed_bytes: int
+    budget_left: int | None = None
+    until_s: int | None = None
+    release: Release | None = field(default=None, repr=False)
 
 
 def require_current(until_s: int | None, now_s: float) -> None:

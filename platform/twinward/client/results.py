@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twinward.protocol.terms import Mode
-
-if TYPE_CHECKING:
-    from twinward.client.releases import Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +72,3 @@ class Record:
     record_type: str
     category: str
     content: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """Opened records. ``withheld`` says in one sentence what is missing and why; empty if nothing is.
-
-    ``budget_left``: queries left in this epoch, None where the hospital does not say. ``until_s``: until when they may
-    be used, in seconds since 1970; None where nothing was released. ``release``: the same as a file, sealed and signed.
-    """
-
-    records: tuple[Record, ...]
-    withheld: str
-    sealed_bytes: int
-    budget_left: int | None = None
-    until_s: int | None = None
-    release: Release | None = field(default=None, repr=False)

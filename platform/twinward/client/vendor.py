@@ -14,7 +14,8 @@ from twinward.client.counts import Count, PreparedCount
 from twinward.client.keys import VendorKeys
 from twinward.client.protocol_steps import ProtocolSteps, Steps
 from twinward.client.question import Question, Threshold, Values
-from twinward.client.results import Matches, Prepared, Records
+from twinward.client.releases import Records
+from twinward.client.results import Matches, Prepared
 from twinward.client.statements import Statement
 from twinward.client.transport import Answer, Request, transport_error
 from twinward.client.trust import KeyTrust

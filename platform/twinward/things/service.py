@@ -16,9 +16,9 @@ from twinward.things.interactions import Interactions
 from twinward.things.maintenance import DAY_MS, Service, service_of
 from twinward.things.models import OF_PATIENTS, Happening, Kind, Related, Relation, Thing, checked_thing
 from twinward.things.parts import ThingParts
-from twinward.things.properties import properties
 from twinward.things.relations import Relations, found
-from twinward.things.wards import Wards, WardState
+from twinward.things.shown import Shown
+from twinward.things.wards import Wards
 
 if TYPE_CHECKING:
     from twinward.things.what_if.baseline import Changes
@@ -38,24 +38,6 @@ class New:
     service_hours: int = 0
     service_days: int = 0
     unit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A thing as it stands.
-
-    Attributes:
-        relations: those without an end; those to patients only for who files them.
-        contains: what stands to it so.
-        service: of a device or a bed, how it stands to its maintenance.
-        state: of a ward or a hospital.
-    """
-
-    thing: Thing
-    relations: tuple[Related, ...]
-    contains: tuple[Related, ...]
-    service: Service | None = None
-    state: WardState | None = None
 
 
 def usual_purpose(principal: Principal) -> Purpose:
@@ -133,7 +115,7 @@ class Things:
 
     def properties(self, context: AccessContext, name: str) -> Mapping[str, Any]:
         """A thing's properties, as its description names them. Logged. Raises as ``show``."""
-        return properties(self.show(context, name))
+        return self.show(context, name).properties()
 
     def service(self, thing: Thing, *, sees: bool = True) -> Service:
         """How a device or a bed stands to its maintenance: for whoever has asked access control.

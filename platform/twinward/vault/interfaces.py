@@ -19,7 +19,7 @@ from twinward.vault.models import (
     StoredVersion,
     Stretch,
 )
-from twinward.vault.search.facets import Rank, Wanted
+from twinward.vault.search.facets import Facets, Rank, Wanted
 
 MAX_CONTENT_BYTES = 32 * 1024 * 1024
 MAX_REFERENCES = 64
@@ -221,6 +221,16 @@ class RecordStore(Protocol):
 
     def close(self) -> None:
         """Give back files and connections."""
+        ...
+
+
+class Describing(Protocol):
+    """Who knows what records are searched by. ``edition`` changes whenever the same record's facets do."""
+
+    edition: str
+
+    def facets(self, record: Record) -> Facets:
+        """What a record is searched by; nothing of one that is no match of any search."""
         ...
 
 

@@ -22,14 +22,14 @@ from twinward.vault.errors import (
     no_record,
     not_released,
 )
-from twinward.vault.interfaces import Draft, Record, RecordStore, Release
+from twinward.vault.interfaces import Describing, Draft, Record, RecordStore, Release
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
 from twinward.vault.locator import Locator
 from twinward.vault.models import StoredVersion
 from twinward.vault.records.sealer import Opening, Sealer, type_tags
 from twinward.vault.records.writer import Writer
-from twinward.vault.search.facets import Describing, Rank, Wanted
+from twinward.vault.search.facets import Rank, Wanted
 from twinward.vault.search.index import SearchIndex
 from twinward.vault.segments.sealer import SegmentSealer
 from twinward_crypto.errors import ParameterError

@@ -14,6 +14,7 @@ from twinward import federation
 from twinward.features.signal_schema import CHECKUP
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import normalise
+from twinward.federation.detectors.dimensions import head_size_of
 from twinward.federation.detectors.grouped import REST, GroupedDetector, parts_of, scores_of
 from twinward.federation.disease_groups import NO_GROUP, DiseaseGroup, group_of
 from twinward.federation.errors import StudyInvalid
@@ -94,6 +95,7 @@ def test_a_group_that_is_too_small_has_the_backbone_and_costs_nobody_more() -> N
     assert outlook(grouped).signal_to_noise == pytest.approx(outlook(plain).signal_to_noise * 0.8**0.5, rel=1e-4)
     detector = build_detector(grouped)
     assert isinstance(detector, GroupedDetector)
+    assert detector.head_size == head_size_of(grouped)
     assert detector.heads_of(["heart", "kidneys", NO_GROUP, "unheard-of"]).tolist() == [REST, 0, REST, REST]
     blocks = normalise(federation.synthetic_data(grouped, 50).stays, 1, TABLE)
     learnt = detector.summed_of(detector.untrained(), blocks, detector.heads_of(["kidneys"] * 50))

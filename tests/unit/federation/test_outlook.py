@@ -8,8 +8,9 @@ import pytest
 
 from tests.integration.federation.kit import HOSPITALS
 from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.dimensions import dimension_of
 from twinward.federation.errors import NotWorthwhile
-from twinward.federation.privacy.outlook import LEAST, dimension_of, outlook, require_worthwhile
+from twinward.federation.privacy.outlook import LEAST, outlook, require_worthwhile
 from twinward.federation.study import StudyProtocol
 
 EACH = [StudyProtocol.for_dp_var, StudyProtocol.for_autoencoder, StudyProtocol.for_logistic]

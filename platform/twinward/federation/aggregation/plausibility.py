@@ -20,11 +20,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from twinward.federation.detectors.dimensions import dimension_of
 from twinward.federation.detectors.dp_var import gram_matrix
 from twinward.federation.errors import SumImplausible
 from twinward.federation.privacy.accountant import PrivacyPlan
 from twinward.federation.privacy.dp_sum import Integers, noise_variance, sensitivity
-from twinward.federation.privacy.outlook import dimension_of, without_groups
 from twinward.federation.study import DetectorKind, StudyProtocol
 
 HEADROOM: Final = 4
@@ -68,7 +68,7 @@ def fault_of(study: StudyProtocol, plan: PrivacyPlan, total: Integers, hospitals
 def _moments_of(study: StudyProtocol, total: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """The part of a sum that is a sum of z zᵀ, as an upper triangle; None where there is none."""
     if study.disease_groups:  # heads come after them
-        total = total[: dimension_of(without_groups(study))]
+        total = total[: dimension_of(study)]
     if study.detector is DetectorKind.DP_VAR:
         return total
     if study.detector is DetectorKind.LOGISTIC:

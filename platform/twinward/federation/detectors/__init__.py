@@ -44,10 +44,10 @@ def _grouped(study: StudyProtocol, *, in_the_open: bool) -> Detector:
     from twinward.federation.detectors.grouped import GroupedDetector
     from twinward.federation.disease_groups import BACKBONE_SHARE
     from twinward.federation.privacy.accountant import noise_spread
-    from twinward.federation.privacy.outlook import groups_with_heads, without_groups
+    from twinward.federation.privacy.outlook import groups_with_heads
 
     if not in_the_open and not groups_with_heads(study):
-        return build_detector(without_groups(study))
+        return build_detector(study.model_copy(update={"disease_groups": ()}))
     make = _dp_var if study.detector is DetectorKind.DP_VAR else _logistic
     backbone = make(study, None if in_the_open else BACKBONE_SHARE)
     if in_the_open:

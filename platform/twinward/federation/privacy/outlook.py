@@ -20,6 +20,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from twinward.federation.detectors.dimensions import dimension_of, head_size_of
 from twinward.federation.disease_groups import BACKBONE_SHARE
 from twinward.federation.errors import NotWorthwhile
 from twinward.federation.privacy.accountant import calibrate, noise_spread
@@ -72,7 +73,7 @@ class HeadOutlook:
 def outlook(study: StudyProtocol) -> Outlook:
     """What to expect of a study; of one with disease groups, of what all patients train."""
     share = BACKBONE_SHARE if groups_with_heads(study) else 1.0
-    noise = _noise(study, dimension_of(without_groups(study)), share)
+    noise = _noise(study, dimension_of(study), share)
     found = study.expected_patients / noise
     return Outlook(found, math.ceil(LEAST * noise), _epsilon_for(study, LEAST / found))
 
@@ -81,12 +82,7 @@ def head_outlooks(study: StudyProtocol) -> tuple[HeadOutlook, ...]:
     """What to expect of each disease group, from the protocol alone: every hospital finds the same."""
     if not study.disease_groups:
         return ()
-    from twinward.federation.detectors import build_detector
-    from twinward.federation.detectors.grouped import GroupedDetector
-
-    every = build_detector(study, in_the_open=True)
-    assert isinstance(every, GroupedDetector)  # noqa: S101 - it has groups
-    noise, least = _noise(study, every.head_size, 1 - BACKBONE_SHARE), LEAST_OF_HEADS[study.detector]
+    noise, least = _noise(study, head_size_of(study), 1 - BACKBONE_SHARE), LEAST_OF_HEADS[study.detector]
     found = []
     for one in study.disease_groups:
         told = one.expected_patients / noise
@@ -98,11 +94,6 @@ def head_outlooks(study: StudyProtocol) -> tuple[HeadOutlook, ...]:
 def groups_with_heads(study: StudyProtocol) -> tuple[str, ...]:
     """The names of the disease groups whose heads pay, in the protocol's order."""
     return tuple(one.group for one in head_outlooks(study) if one.has_head)
-
-
-def without_groups(study: StudyProtocol) -> StudyProtocol:
-    """The same study of all patients alike."""
-    return study.model_copy(update={"disease_groups": ()})
 
 
 def _noise(study: StudyProtocol, dimension: int, share: float) -> float:
@@ -124,16 +115,6 @@ def require_worthwhile(study: StudyProtocol) -> None:
         hint=f"at ε = {study.epsilon:g} it takes {expected.patients_needed} expected_patients{more}; "
         "or fewer signals or hidden units",
     )
-
-
-def dimension_of(study: StudyProtocol) -> int:
-    """Numbers of one contribution: ``build_detector(study).dimension``, without loading what it takes to train one."""
-    signals, hidden = len(study.signals.signal), study.hidden
-    if study.detector is DetectorKind.AUTOENCODER:
-        return 4 * hidden * (signals + hidden + 2) + 4 * hidden * (2 * hidden + 2) + signals * (hidden + 1)
-    from twinward.federation.detectors import build_detector
-
-    return build_detector(study).dimension
 
 
 def _epsilon_for(study: StudyProtocol, less_noise: float) -> float | None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
-
-if TYPE_CHECKING:
-    from twinward.vault.interfaces import Record
+from typing import Final
 
 Rank = tuple[int, int, int, str]
 """Where a match stands in the order asked for: 0, or 1 where it says nothing of the key; the key; its record id."""
@@ -27,16 +24,6 @@ class Facets:
 
     words: tuple[str, ...] = ()
     moments: tuple[tuple[str, int, int], ...] = ()
-
-
-class Describing(Protocol):
-    """Who knows what records are searched by. ``edition`` changes whenever the same record's facets do."""
-
-    edition: str
-
-    def facets(self, record: Record) -> Facets:
-        """What a record is searched by; nothing of one that is no match of any search."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,12 @@ from twinward.core.clock import Clock
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import RecordId
 from twinward.vault.errors import RecordDamaged
-from twinward.vault.interfaces import Record, RecordStore
+from twinward.vault.interfaces import Describing, Record, RecordStore
 from twinward.vault.keys.twin_keys import TwinKeys
 from twinward.vault.models import Covering, IndexState, Member, SealedBlock, StoredVersion
 from twinward.vault.records.sealer import Opening
 from twinward.vault.search.block import MOST, Block, BlockSealer, Entry
-from twinward.vault.search.facets import Describing, Rank, Wanted
+from twinward.vault.search.facets import Rank, Wanted
 from twinward_crypto.keys import TenantId
 
 LEAST = 32
