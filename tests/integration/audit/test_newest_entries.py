@@ -12,15 +12,18 @@ import pytest
 from tests.integration.audit.test_audit_trail import EVENT, open_house
 from twinward.audit import newest
 from twinward.audit.errors import LogTampered
+from twinward.audit.events.sealer import EventSealer
+from twinward.audit.models import AuditRow
+from twinward_ledger.log.store import Entry
 
 
 def test_a_file_that_is_altered_between_two_looks_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
     once = newest.row_of
 
-    def counted(audit: object, index: int, entry: object) -> object:
+    def counted(sealer: EventSealer, origin: str, index: int, entry: Entry) -> AuditRow:
         opened.append(index)
-        return once(audit, index, entry)  # type: ignore[arg-type]
+        return once(sealer, origin, index, entry)
 
     monkeypatch.setattr(newest, "row_of", counted)
     with open_house(tmp_path, None) as house:
