@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Principal
 from twinward.access.second_officer import require_second, why
 from twinward.audit.interfaces import AuditTrail
 from twinward.audit.models import AccessEvent, Noted
@@ -59,6 +59,7 @@ class ErasureDesk:
         keyring: knows what is gone.
         clock: the node's time.
         turn: the processes of the home take steps one after another.
+        officers: whoever could be the second one: officers whose accounts may be used now.
 
     Attributes:
         progress: keys wrapped anew so far and of how many, while this process carries one on; None otherwise.
@@ -73,8 +74,9 @@ class ErasureDesk:
         keyring: Keyring,
         clock: Clock,
         turn: Turn,
+        officers: Callable[[], Collection[Principal]],
     ) -> None:
-        self._log, self._trail, self._access = log, trail, access
+        self._log, self._trail, self._access, self._officers = log, trail, access, officers
         self._erasures, self._keyring, self._clock, self._turn = erasures, keyring, clock, turn
         self._mutex = threading.RLock()
         self._register, self._next = ErasureRegister(), 0
@@ -149,6 +151,24 @@ class ErasureDesk:
             self._erasures.order([asked.request(Action.SHRED, one.twin, one.categories, detail=detail)])
         return self.proposal(name)
 
+    def order_alone(self, requests: Sequence[AccessRequest]) -> None:
+        """Order what one officer asks for where nobody else could approve it: a hospital of one officer erases, too.
+
+        Raises:
+            AccessDenied: policy says no to one of them; the refusal is logged, nothing was erased.
+            Conflict: there is an officer besides whom policy lets shred that twin: it takes both.
+            BadInput, TwinNotFound, Unavailable: as ``Erasures.order``.
+        """
+        self._access.require(*requests)
+        others = self._officers()
+        for request in requests:
+            if any(self._could_approve(one, request) for one in others):
+                raise Conflict(
+                    "an erasure takes two officers, and there is another one who may approve it; nothing was erased",
+                    hint="`twinward erasure propose`, and the other officer `twinward erasure approve`",
+                )
+        self._erasures.order(requests)
+
     def withdraw(self, context: AccessContext, name: str) -> None:
         """Take a proposal back, or turn another officer's down. Raises as ``approve``."""
         with self._turn:
@@ -172,6 +192,10 @@ class ErasureDesk:
 
     def _progressed(self, done: int, total: int) -> None:
         self.progress = done, total
+
+    def _could_approve(self, officer: Principal, request: AccessRequest) -> bool:
+        asked = replace(request, principal=officer)
+        return officer.id != request.principal.id and self._access.check(asked).permitted
 
     def _has(self, twin: TwinId) -> bool:
         """Whether its key is there. Opens no record."""

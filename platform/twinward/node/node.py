@@ -333,6 +333,7 @@ class Node(AccessParts):
             self.keyring,
             self.clock,
             Turn(self.settings.home / ERASURES_LOCK),
+            lambda: [one for one in self.accounts.of_role(Role.OFFICER) if self._officer_of(one.id)],
         )
 
     def similarity(self) -> Similarity:

@@ -87,7 +87,7 @@ def test_people_and_systems_get_accounts(hospital: Hospital, tmp_path: Path) -> 
     person = ("node", "add-person", "petra", "--role", "clinician", "--password-file", str(password))
     assert hospital.run(*person).exit_code == 0
     assert hospital.run(*person).exit_code == 4
-    paul = ("node", "add-person", "paul", "--role", "officer")
+    paul = ("node", "add-person", "paul", "--role", "operator")
     unseen = hospital.run(*paul, input=f"{PASSWORD}\n{PASSWORD}\n")
     assert unseen.exit_code == 2  # no terminal: what is typed would be seen
     assert "--password-file" in unseen.stderr
@@ -265,6 +265,32 @@ def test_an_erased_person_is_gone_and_the_deed_is_on_record(hospital: Hospital, 
     other = tmp_path / "other.proof"
     hospital.run("audit", "export", "0", "--out", str(other))
     assert "not that something was shredded" in run("keys", "check-receipt", str(other), "--trust", str(trust)).stderr
+
+
+def test_where_there_are_two_officers_one_alone_erases_nobody(hospital: Hospital) -> None:
+    twin = hospital.twins[3]
+    shred = ("shred", twin, "--as", "olga", "--purpose", "PATRQT", "--yes")
+    add = ("node", "add-person", "otto", "--role", "officer", "--name", "Otto", "--password-file", "-")
+    assert hospital.run(*add, input=PASSWORD).exit_code == 0
+    for verb, more in (("keys", ()), ("twin", ("--later",)), ("keys", ("--category", "labs"))):
+        refused = hospital.run(verb, *shred, *more)
+        assert (refused.exit_code, "takes two officers" in refused.stderr) == (4, True)
+    assert hospital.asked("keys", "shred", twin, "--as", "olga", "--purpose", "PATRQT", "--dry-run")["done"] is False
+    size = hospital.asked("node", "status")["log"]["size"]
+    assert hospital.run("keys", "shred", twin, "--as", "dr-lee", "--purpose", "PATRQT", "--yes").exit_code == 6
+    assert hospital.asked("node", "status")["log"]["size"] == size + 1, (
+        "whom policy refuses is refused by it, and logged"
+    )
+    assert twin in hospital.asked("twin", "list")["twins"]
+
+    asked = ("--as", "olga", "--purpose", "PATRQT", "--reason", "she asked for it in writing")
+    name = hospital.asked("erasure", "propose", twin, *asked)["erasure"]
+    assert hospital.asked("erasure", "approve", name, "--as", "otto", "--yes")["state"] == "done"
+    assert twin not in hospital.asked("twin", "list")["twins"]
+
+    assert hospital.run("account", "disable", "otto", "--as", "olga").exit_code == 0
+    alone = hospital.asked("keys", "shred", hospital.twins[4], *shred[2:])
+    assert alone["erased"][0]["twin"] == hospital.twins[4], "a hospital of one officer erases, too"
 
 
 def test_a_category_is_erased_later_and_the_rest_stays(hospital: Hospital) -> None:

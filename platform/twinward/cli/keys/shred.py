@@ -57,10 +57,12 @@ def shred(
 ) -> None:
     """Erase people, or categories of theirs: destroy keys, delete rows, and make it so for every old backup.
 
-    The decision is logged first. Then the keys go, rows and blind tags are deleted, everybody else's key is wrapped
-    under a new KEK and the old KEKs are destroyed, so backups of the keyring from before open nothing. Interrupted at
-    any point, `keys finish` goes on. Exit codes: 0, 1 you said no, 2 nobody to ask and no --yes, 3 no such twin or
-    account, 6 policy says no, 7 the key service does not answer.
+    For a hospital with one officer. Where another could approve it, it takes both: `twinward erasure propose`, and
+    `approve`; this refuses, all but --dry-run. The decision is logged first. Then the keys go, rows and blind tags are
+    deleted, everybody else's key is wrapped under a new KEK and the old KEKs are destroyed, so backups of the keyring
+    from before open nothing. Interrupted at any point, `keys finish` goes on. Exit codes: 0, 1 you said no, 2 nobody to
+    ask and no --yes, 3 no such twin or account, 4 it takes two officers, 6 policy says no, 7 the key service does not
+    answer.
 
     Example: twinward keys shred 0198… --as olga --purpose PATRQT --category psychiatry --receipts ./receipts
     """
@@ -78,7 +80,7 @@ def shred(
             what = f"of {_going(categories)} for ever" if categories else "for ever"
             whom = counted(len(requests), "twin", "twins")
             confirm(f"Erase {whom} {what}? Backups of the keyring from before will open nothing.", yes=yes)
-        node.erasures.order(requests)
+        node.erasure_desk.order_alone(requests)
         await_server(node)
         if later:
             _show_ordered(requests, as_json=as_json)
