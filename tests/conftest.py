@@ -32,6 +32,19 @@ KERNELS = os.environ.get("TWINWARD_KERNELS") or str(folder().parent)
 """Where `make setup` compiled them: tests have a home of their own, and compiling takes a minute."""
 
 
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 << 30
+
+
+def _stores_in_memory() -> None:
+    """Tests make thousands of stores whose commits wait for a disk. What ``kill -9`` leaves is left in memory too."""
+    if IN_MEMORY.is_dir():
+        place = os.statvfs(IN_MEMORY)
+        if place.f_bavail * place.f_frsize >= ROOM_BYTES and not place.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+_stores_in_memory()
 gc.disable()  # what is imported and collected stays: looking through it for garbage is a sixth of collection
 
 
