@@ -198,7 +198,11 @@ def shown(one: Alert) -> dict[str, Any]:
         "raised": iso(one.raised_ms),
         "times": one.times,
         "score": one.score,
-        "because": [{"time": iso(part.time_ms), "signal": part.signal, "value": part.value} for part in one.because],
+        "because": [
+            {"time": iso(part.time_ms), "signal": part.signal, "value": part.value}
+            | ({"share": one.shares[part.signal]} if part.signal in one.shares else {})
+            for part in one.because
+        ],
         "stands": standing(one),
     }
 

@@ -58,6 +58,8 @@ NOUNS: Final = (
             "quarantine": "live:quarantine",
             "replay": "live:replay",
             "close": "live:close",
+            "score": "live_models:score",
+            "models": "live_models:models",
         },
     ),
     Noun(

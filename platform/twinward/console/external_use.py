@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from twinward.console.viewer import decimal, gettext, message, minute
 from twinward.node import Node
+from twinward.node.registered_models import registered_models
 from twinward.overview import external_use
 from twinward.overview.external_use import MICROS, EpsilonAllowance, PrivacyBudget
 from twinward_contracts.bindings.model_registry import Model
@@ -20,7 +21,7 @@ def rows(node: Node) -> dict[str, Any]:
         "vendors": queries.vendors,
         "counts": [_count(one) for one in external_use.epsilon_allowances(node)],
         "privacy": [_privacy(one) for one in external_use.privacy_budgets(node)],
-        "models": [_model(one, cards.get(one.card_hash)) for one in external_use.registered_models(node)],
+        "models": [_model(one, cards.get(one.card_hash)) for one in registered_models(node)],
     }
 
 

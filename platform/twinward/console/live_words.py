@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from twinward.console.viewer import Language, gettext, message, ngettext, viewer
 from twinward.live.alerts.models import Alert
-from twinward.live.alerts.monitor import Measurement
+from twinward.live.alerts.monitor import Measurement, ModelScore
 from twinward.live.alerts.rules import Severity
 from twinward.live.models import Reason
 from twinward.live.signals import BY_NAME, Signal
@@ -71,11 +71,26 @@ def value_row(name: str, one: Measurement, now_ms: int) -> dict[str, Any]:
     }
 
 
+def model_row(study: str, said: ModelScore) -> dict[str, Any]:
+    """What a registered model said last, for a page."""
+    return {
+        "study": study,
+        "score": "–" if said.score is None else measured(round(said.score, 2)),
+        "threshold": measured(round(said.threshold, 2)),
+        "until": said.end_ms,
+        "up": said.is_up,
+    }
+
+
 def alert_row(one: Alert, now_ms: int, name: str = "") -> dict[str, Any]:
     """An alert for a page. Escalated and not seen yet, it is red whatever its severity."""
     word, badge = SEVERITIES[one.severity]
     waits = one.acknowledged_ms is None
-    because = [value_row(part.signal, part, now_ms) for part in one.because if part.signal in BY_NAME]
+    because = [
+        value_row(part.signal, part, now_ms) | {"share": round(100 * one.shares.get(part.signal, 0))}
+        for part in one.because
+        if part.signal in BY_NAME
+    ]
     return {
         "id": one.id,
         "twin": one.twin,
@@ -87,7 +102,7 @@ def alert_row(one: Alert, now_ms: int, name: str = "") -> dict[str, Any]:
         "raised": one.raised_ms,
         "ago": ago(one.raised_ms, now_ms),
         "times": one.times,
-        "score": one.score,
+        "score": None if one.score is None else measured(one.score),
         "because": because,
         "over": one.over_ms,
         "waits": waits,

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from twinward.access.interfaces import AccessContext
 from twinward.access.sessions import Session
 from twinward.api.twins.pages import TWIN
-from twinward.console.live_words import STALE_MS, ago, alert_row, measured, unit_of, value_row
+from twinward.console.live_words import STALE_MS, ago, alert_row, measured, model_row, unit_of, value_row
 from twinward.console.pages import Console
 from twinward.console.plots import Curve, over_time
 from twinward.console.sessions import PATH, via_of
@@ -118,6 +118,7 @@ def _tile(one: Watched, name: str, now_ms: int) -> dict[str, Any]:
         "missing": missing,
         "parts": parts,
         "alerts": [alert_row(alert, now_ms) for alert in one.alerts or ()],
+        "models": [model_row(study, said) for study, said in one.models.items()],
         "may_see_alerts": one.alerts is not None,
         "badge": "bad" if grave else "warn" if waiting else "",
         "last": None if one.last_ms is None else _age(one.last_ms, now_ms),

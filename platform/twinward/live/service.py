@@ -52,6 +52,7 @@ class Live:
     """
 
     def __init__(self, parts: LiveParts, rules: Callable[[], Rules] = shipped_rules) -> None:
+        self.parts = parts
         self._database = parts.database
         self._access = parts.access
         self._keyring = parts.keyring
@@ -231,6 +232,11 @@ class Live:
                 shown.append(Newest(signal, Point(found[0], found[1], QUALITIES[found[2]])))
         covered = frozenset[Category]().union(*(one.request.categories for one in permits))
         return shown, LIVE_CATEGORIES - covered
+
+    def has_scorings(self) -> bool:
+        """Whether any registered model is to score live twins."""
+        with self._database.reading() as tables:
+            return bool(tables.scorings.all())
 
     def has_measured(self, twin: TwinId) -> bool:
         """Whether anything was ever stored of a twin. Opens nothing."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from twinward.access.interfaces import AccessContext, Permit, categories_in
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.live.alerts.models import Alert
-from twinward.live.alerts.monitor import Measurement
+from twinward.live.alerts.monitor import Measurement, ModelScore
 from twinward.live.alerts.scores import Score, news2
 from twinward.live.assignments import Assignment
 from twinward.live.parts import LiveParts
@@ -42,6 +42,7 @@ class Watched:
         newest: the last measurement of each signal, artefacts aside.
         score: NEWS2 of those of the last four hours; None where there is none.
         alerts: those that wait; None where the watcher may not see all that they are about.
+        models: by study, what its model said last; nothing where alerts are None.
         damaged: what a monitor remembers of the patient does not open.
     """
 
@@ -52,6 +53,7 @@ class Watched:
     score: Score | None
     alerts: tuple[Alert, ...] | None
     damaged: bool = False
+    models: Mapping[str, ModelScore] = field(default_factory=dict)
 
     @property
     def withheld(self) -> tuple[Signal, ...]:
@@ -208,7 +210,8 @@ class WardDesk:
             for name, (time_ms, value) in state.newest.items()
             if name in BY_NAME and BY_NAME[name].category in covered
         }
-        return Watched(twin, devices, tuple(permits), newest, self._score(newest), alerts)
+        models = dict(sorted(state.scored.items())) if whole else {}
+        return Watched(twin, devices, tuple(permits), newest, self._score(newest), alerts, models=models)
 
     def _score(self, newest: Mapping[str, Measurement]) -> Score | None:
         oldest_ms = self._parts.clock.now_ms() - VALID_MS

@@ -17,7 +17,6 @@ from twinward.core.allowances import hospital_epsilon, vendor_epsilon
 from twinward.core.vocabulary import Role
 from twinward.federation.models import COHORT
 from twinward.node import Node
-from twinward_contracts.bindings.model_registry import Model
 
 MICROS: Final = 1_000_000
 
@@ -115,13 +114,6 @@ def privacy_left(node: Node, hospitals: Iterable[str]) -> dict[str, int]:
     """What studies may still learn of each hospital's patients, in millionths of 1/σ²."""
     with refusals_told():
         return {name: node.consortium.budgets.remaining_privacy(name, COHORT) for name in hospitals}
-
-
-def registered_models(node: Node) -> list[Model]:
-    """Every model on the ledger, newest first."""
-    with refusals_told():
-        registry = node.consortium.models
-        return [registry.model(number) for number in range(registry.count(), 0, -1)]
 
 
 def model_cards(node: Node) -> dict[bytes, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from tests.integration.cli.conftest import OFFICER, Hospital
 from twinward import federation
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Principal
+from twinward.core.clock import iso
 from twinward.core.vocabulary import Category, Purpose, Role
 from twinward.federation.models import COHORT
 from twinward.federation.study import StudyProtocol
@@ -27,20 +29,29 @@ STUDY = StudyProtocol.for_dp_var(
 )
 
 
+LIVE_STUDY = StudyProtocol.for_dp_var(
+    "watch-live", ("st-anna", "northgate", "lakeside"), expected_patients=600, epsilon=3.0
+)
+
+
 @pytest.fixture(scope="module")
 def registered(hospital: Hospital) -> str:
     """A model over made-up patients, registered on the ledger and kept in the home; its hash."""
-    shares = {name: federation.synthetic_data(STUDY, 200, seed).stays for seed, name in enumerate(STUDY.hospitals)}
-    done = federation.run_simulation(STUDY, shares)
-    federation.save_model(done, hospital.home / "models")
     with open_node(hospital.home) as node:
         node.accounts.add_system(Principal("marie", Role.RESEARCHER, "Marie Research"))
-        budget = HeldKeysBudget(node.consortium.budgets, node.consortium.keys)
         for name in STUDY.hospitals:
             node.consortium.cap_privacy(name, COHORT, 10_000_000)
-        paid = budget.reserve(STUDY.fingerprint(), STUDY.hospitals, done.plan.inverse_variance_micros)
+    return register(hospital, STUDY)
+
+
+def register(hospital: Hospital, study: StudyProtocol) -> str:
+    shares = {name: federation.synthetic_data(study, 200, seed).stays for seed, name in enumerate(study.hospitals)}
+    done = federation.run_simulation(study, shares)
+    federation.save_model(done, hospital.home / "models")
+    with open_node(hospital.home) as node:
+        budget, plan = HeldKeysBudget(node.consortium.budgets, node.consortium.keys), done.plan
+        paid = budget.reserve(study.fingerprint(), study.hospitals, plan.inverse_variance_micros)
         budget.commit(paid)
-        plan = done.plan
         node.consortium.models.register(paid, done.model.hash(), done.card.hash(), plan.epsilon_micros, plan.delta_e12)
     return done.model.hash().hex()
 
@@ -111,3 +122,37 @@ def test_an_altered_model_scores_nobody(hospital: Hospital, registered: str) -> 
         assert hospital.run("study", "score", "watch-1", "--as", "dr-lee").exit_code == 4
     finally:
         path.write_bytes(content)
+
+
+def test_a_registered_model_scores_live_twins(hospital: Hospital, registered: str) -> None:
+    """Over the command line: of years it is refused, altered it scores nobody; one of hours raises what contributes."""
+    assert hospital.run("live", "score", "watch-1", "--as", "dr-lee").exit_code == 2
+    register(hospital, LIVE_STUDY)
+    assert hospital.run("live", "score", "watch-live", "--as", "olga").exit_code == 6
+    measured = iso(int(time.time() // 3600 * 3600 - 600) * 1000 - (3_600_000 if time.time() % 3600 < 600 else 0))
+    lines = [
+        {"seq": seq, "device": "monitor-1", "code": code, "value": value, "unit": unit, "time": measured}
+        for seq, (code, value, unit) in enumerate((("8867-4", 171, "/min"), ("8310-5", 40.1, "Cel")), 1)
+    ]
+    file = hospital.home / "hot.ndjson"
+    file.write_text("\n".join(json.dumps(one) for one in lines))
+    twin = hospital.twins[1]
+    for done in (
+        hospital.run("node", "add-system", "gateway", "--role", "system"),
+        hospital.run("device", "assign", "monitor-1", twin, "--as", "gateway", "--from", measured),
+        hospital.run("live", "take", str(file), "--source", "gw", "--as", "gateway"),
+    ):
+        assert done.exit_code == 0, done.output
+    begun = hospital.asked("live", "score", "watch-live", "--as", "dr-lee", "--threshold", "-1")
+    assert (begun["scored"], begun["raised"]) == (1, 1)
+    assert hospital.asked("live", "score", "watch-live", "--as", "dr-lee", "--threshold", "-1")["raised"] == 0
+    found = hospital.asked("alerts", "list", "--as", "dr-lee", "--twin", twin)["alerts"]
+    (alert,) = [one for one in found if one["rule"] == "model:watch-live"]
+    assert {one["signal"] for one in alert["because"]} <= {"heart_rate", "temperature"}
+    assert all(0.05 <= one["share"] <= 1 for one in alert["because"])
+    path = hospital.home / "models" / "watch-live.model"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    (kept,) = hospital.asked("live", "models", "--as", "dr-lee")["models"]
+    assert (kept["account"], "is not the model that was registered" in kept["problem"]) == ("dr-lee", True)
+    assert hospital.run("live", "score", "watch-live", "--as", "dr-lee", "--stop").exit_code == 0
+    assert hospital.asked("live", "models", "--as", "dr-lee") == {"models": []}

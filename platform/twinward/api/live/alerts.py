@@ -74,7 +74,15 @@ def _shown(one: Alert) -> dict[str, Any]:
         "raised": iso(one.raised_ms),
         "times": one.times,
         "score": one.score,
-        "because": [{"time": iso(part.time_ms), "signal": part.signal, "value": part.value} for part in one.because],
+        "because": [
+            {
+                "time": iso(part.time_ms),
+                "signal": part.signal,
+                "value": part.value,
+                "share": one.shares.get(part.signal),
+            }
+            for part in one.because
+        ],
         "over": _iso(one.over_ms),
         "acknowledged": _iso(one.acknowledged_ms),
         "acknowledgedBy": one.acknowledged_by or None,

@@ -24,6 +24,7 @@ from twinward.node.kernels import compiled_beside
 
 if TYPE_CHECKING:
     from twinward.api.http.metrics import Metrics
+    from twinward.live.scoring.service import LiveScoring
 
 SUMMARY_EVERY_S = 60.0
 INDEX_EVERY_S = 60.0
@@ -49,6 +50,8 @@ TICK_EVERY_S = 5.0
 """How often it is looked what of a patient's measurements stays away, and which alerts nobody looks at."""
 CLOSE_EVERY_S = 60.0
 """How often it is looked which hours of live readings are over."""
+SCORE_EVERY_S = 60.0
+"""How often it is looked which hours registered models are to score."""
 FOLLOW_EVERY_S = 0.25
 """How often it is looked who left a cohort by another process's doing. A command on this home waits for that."""
 
@@ -89,6 +92,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
         stack.enter_context(Following(lambda: node.live.watch.tick(), TICK_EVERY_S))
         stack.enter_context(Following(lambda: _close_windows(node), CLOSE_EVERY_S))
+        stack.enter_context(Following(_scoring(node), SCORE_EVERY_S))
         if settings.live_alert_url:
             stack.enter_context(FollowUps(lambda: node.live.delivery.carry_on(), NOTICE_EVERY_S))
         if checkpoint_every_s:
@@ -159,6 +163,21 @@ def _follow(node: Node, held: Serving) -> None:
     began = moment()
     node.cohort.let_go()
     held.followed(began)
+
+
+def _scoring(node: Node) -> Callable[[], None]:
+    """Registered models over live twins; whatever that takes is loaded once there is one."""
+    held: list[LiveScoring] = []
+
+    def run() -> None:
+        if not held and node.live.has_scorings():
+            from twinward.node.live_scoring import live_scoring
+
+            held.append(live_scoring(node))
+        for one in held:
+            one.run()
+
+    return run
 
 
 def _close_windows(node: Node) -> None:

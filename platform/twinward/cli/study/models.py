@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,19 +10,15 @@ import typer
 
 from twinward.cli.context import node_at
 from twinward.cli.errors import errors_taught
-from twinward.cli.input import read_input
 from twinward.cli.output import HomeOption, JsonOption, OutputFile, say, show_json, show_table, table
-from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from twinward.federation.detectors.model_file import Model
     from twinward.node import Node
     from twinward_contracts.bindings.model_registry import Model as Entry
 
 
 MICROS = 1_000_000
-MAX_MODEL_BYTES = 16 << 20
-_STUDY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _NOT_OURS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a card raises that is a card in name only."""
 
@@ -41,7 +34,7 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.core.clock import iso
-        from twinward.overview.external_use import registered_models
+        from twinward.node.registered_models import registered_models
 
         found = registered_models(node)
         if as_json:
@@ -69,6 +62,8 @@ def card(
     Example: twinward study card demo-0198c4a2-1f0e
     """
     with node_at(home, as_json=as_json) as node:
+        from twinward.node.registered_models import registered_card
+
         content, model = registered_card(node, study)
         shown = json.loads(content)
         if as_json:
@@ -100,6 +95,8 @@ def report(
             _report_of_file(study, OutputFile(out, as_json=as_json))
         return
     with node_at(home, as_json=as_json) as node:
+        from twinward.node.registered_models import registered_card
+
         file = OutputFile(out, as_json=as_json)
         content, model = registered_card(node, study)
         file.write(_page(node, study, content, model).encode())
@@ -136,6 +133,8 @@ def export(
             model = load_model(study).model
         else:
             with node_at(home, as_json=as_json) as node:
+                from twinward.node.registered_models import registered_card, registered_model
+
                 _, entry = registered_card(node, study)
                 model = registered_model(node, study, entry)
         out.write(export_onnx(model, group))
@@ -161,18 +160,6 @@ def _model_json(node: Node, model: Entry) -> dict[str, Any]:
     }
 
 
-def registered_card(node: Node, study: str) -> tuple[bytes, Entry]:
-    """A card kept here, and its entry on the ledger. Raises ``BadInput``, ``NotFound``, and as ``_entry_of``."""
-    if not _STUDY_ID.fullmatch(study):
-        raise BadInput("a study's id is lower-case letters, digits and dashes")
-    folder = node.settings.home / "models"
-    path = folder / f"{study}.card.json"
-    if not path.is_file():
-        raise NotFound(f"there is no card of {study} here", hint="`twinward study models` lists what is registered")
-    content = read_input(path)
-    return content, _entry_of(node, study, content, folder / f"{study}.model")
-
-
 def _report_of_file(path: str, file: OutputFile) -> None:
     from twinward.federation.api import load_model
     from twinward.federation.evaluation.study_report import study_report
@@ -190,6 +177,7 @@ def _report_of_file(path: str, file: OutputFile) -> None:
 def _page(node: Node, study: str, card: bytes, entry: Entry) -> str:
     from twinward.core.clock import iso
     from twinward.federation.evaluation.study_report import Registered, study_report
+    from twinward.node.registered_models import registered_model
 
     model = registered_model(node, study, entry)
     shown = _model_json(node, entry)
@@ -207,44 +195,3 @@ def _page(node: Node, study: str, card: bytes, entry: Entry) -> str:
         return study_report(model, json.loads(card), registered)
     except _NOT_OURS:
         raise BadInput(f"the card of {study} is not one that this release writes") from None
-
-
-def registered_model(node: Node, study: str, entry: Entry) -> Model:
-    """A model kept here, held against its entry on the ledger. Raises ``NotFound``, ``Conflict``, ``BadInput``."""
-    from twinward.federation.detectors.model_file import read_model
-
-    path = node.settings.home / "models" / f"{study}.model"
-    if not path.is_file():
-        raise NotFound(f"there is no model of {study} here", hint="its card alone: `twinward study card`")
-    content = read_input(path, most=MAX_MODEL_BYTES)
-    if not hmac.compare_digest(hashlib.sha256(content).digest(), entry.model_hash):
-        raise Conflict(f"{path.name} is not the model that was registered", hint="do not use it")
-    return read_model(content)
-
-
-def _entry_of(node: Node, study: str, card: bytes, model_path: Path) -> Entry:
-    """The ledger's entry of a card kept here. Raises ``Conflict`` unless card and model are what was registered."""
-    from twinward.overview.external_use import registered_models
-    from twinward_contracts.names import name_id
-
-    digest = hashlib.sha256(card).digest()
-    named = {name_id(study), _protocol_of(card)}  # before reservations were, the ledger had the study's name
-    for model in registered_models(node):
-        if model.study_id in named and hmac.compare_digest(model.card_hash, digest):
-            if model_path.is_file() and not _is_model(model, model_path):
-                raise Conflict(f"{model_path.name} is not the model that was registered", hint="do not use it")
-            return model
-    raise Conflict("the ledger does not know this card: it was altered, or never registered", hint="do not rely on it")
-
-
-def _protocol_of(card: bytes) -> bytes:
-    """The fingerprint of the protocol that a card names, empty where it names none."""
-    try:
-        return bytes.fromhex(json.loads(card)["protocol_sha256"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return b""
-
-
-def _is_model(model: Entry, path: Path) -> bool:
-    with path.open("rb") as file:
-        return hmac.compare_digest(hashlib.file_digest(file, "sha256").digest(), model.model_hash)

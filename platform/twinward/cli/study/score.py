@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +9,10 @@ import typer
 
 from twinward.cli.context import AsOption, context_of, node_at
 from twinward.cli.output import HomeOption, JsonOption, counted, say, show_json, show_table, table
-from twinward.cli.study.models import StudyArgument, registered_card, registered_model
-from twinward.core.errors import BadInput
+from twinward.cli.study.models import StudyArgument
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
-    from twinward.federation.detectors.model_file import Model
     from twinward.node.study_score import Scored
 
 
@@ -43,34 +39,19 @@ def score(
     Example: twinward study score sepsis-1 --as dr-lee --dry-run
     """
     with node_at(home, as_json=as_json) as node:
+        from twinward.node.registered_models import registered_card, registered_model, thresholds_of
         from twinward.node.study_score import score_twins
 
         context = context_of(node, account, Purpose.TREATMENT)
         card, entry = registered_card(node, study)
         model = registered_model(node, study, entry)
-        above = _thresholds(card, model, threshold)
+        above = thresholds_of(card, model, threshold)
         scored = score_twins(node, context, model, entry.number, above, filing=not dry_run)
         found = sorted((one for one in scored if one.finding.is_anomaly), key=lambda one: -one.finding.score)
         if as_json:
             show_json(_json(study, entry.number, above, scored, found))
             return
         _show(above, scored, found, filed=not dry_run)
-
-
-def _thresholds(card: bytes, model: Model, given: float | None) -> dict[str, float]:
-    """By disease group, and by ``""`` of patients of none: the one that is given, or the card's."""
-    from twinward.federation.evaluation.group_figures import thresholds
-
-    names = ["", *(one.name for one in model.study.disease_groups)]
-    if given is not None:
-        if not math.isfinite(given):
-            raise BadInput("a threshold is a finite number")
-        return dict.fromkeys(names, given)
-    try:
-        found = thresholds(json.loads(card))
-        return {name: found[name] for name in names}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise BadInput("this model's card has no threshold", hint="give --threshold, and look with --dry-run") from None
 
 
 def _show(above: dict[str, float], scored: list[Scored], found: list[Scored], *, filed: bool) -> None:

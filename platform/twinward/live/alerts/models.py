@@ -31,7 +31,8 @@ class Alert(msgspec.Struct, frozen=True):
         rule, version, severity: by what it was raised.
         raised_ms: by the clock of the measurement.
         times: how often its rule rose.
-        because: what the rule looked at when it rose last; ``score`` its sum.
+        because: what the rule looked at when it rose last; ``score`` its sum, or a model's score, and then ``shares``
+            of it by signal.
         over_ms: since when the rule is not up any more.
         acknowledged_by, acknowledged_ms: the clinician who has seen it.
         escalate_ms, escalated_ms: when it is to be escalated, and was.
@@ -46,7 +47,7 @@ class Alert(msgspec.Struct, frozen=True):
     raised_ms: int
     because: tuple[Measurement, ...]
     escalate_ms: int
-    score: int | None = None
+    score: int | float | None = None
     times: int = 1
     over_ms: int | None = None
     acknowledged_by: str = ""
@@ -55,6 +56,7 @@ class Alert(msgspec.Struct, frozen=True):
     silenced_until_ms: int = 0
     silenced_by: str = ""
     silence_reason: str = ""
+    shares: dict[str, float] = msgspec.field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -64,7 +66,12 @@ class Alert(msgspec.Struct, frozen=True):
     def rose_again(self, change: Change) -> Alert:
         """One more time."""
         return msgspec.structs.replace(
-            self, times=self.times + 1, over_ms=None, because=change.because, score=change.score
+            self,
+            times=self.times + 1,
+            over_ms=None,
+            because=change.because,
+            score=change.score,
+            shares=dict(change.shares),
         )
 
     def folds(self, change: Change) -> bool:

@@ -7,8 +7,8 @@ beyond ``clear``; a score once it is below its sum; what is missing once it is m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -27,22 +27,52 @@ class Measurement(NamedTuple):
     value: float
 
 
+class ModelScore(msgspec.Struct, frozen=True):
+    """What a registered model said of a patient last.
+
+    Attributes:
+        end_ms: of the hour up to which it looked.
+        score, threshold: it is up where the one is above the other; None where nothing could be said.
+    """
+
+    end_ms: int
+    score: float | None
+    threshold: float
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is an anomaly."""
+        return self.score is not None and self.score > self.threshold
+
+
 class MonitorState(msgspec.Struct):
-    """What a monitor remembers of a patient: the newest value of each signal, and which rules are up since when."""
+    """What a monitor remembers of a patient.
+
+    Attributes:
+        newest: each signal's newest value.
+        up: which rules are up, since when.
+        scored: by study, what its model said last.
+    """
 
     newest: dict[str, tuple[int, float]] = msgspec.field(default_factory=dict)
     up: dict[str, int] = msgspec.field(default_factory=dict)
+    scored: dict[str, ModelScore] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A rule that rose, or is over. ``because`` are the measurements it looked at; ``score`` where it is of one."""
+    """A rule that rose, or is over. ``because`` are the measurements it looked at; ``score`` where it is of one.
+
+    Of a model: ``shares`` of the score by signal, and ``version``, the model's SHA-256.
+    """
 
     rule: Rule
     time_ms: int
     rose: bool
     because: tuple[Measurement, ...]
-    score: int | None = None
+    score: float | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    version: str = ""
 
 
 class Monitor:

@@ -74,7 +74,7 @@ class Watch:
         for twin, measurements in by_twin.items():
             keys = self._parts.keyring.keys(twin)
             monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
-            self._note(tables, keys, list(monitor.follow(measurements)))
+            self.note(tables, keys, list(monitor.follow(measurements)))
             tables.alerts.put_monitor(keys, monitor.state)
 
     def tick(self) -> None:
@@ -95,17 +95,8 @@ class Watch:
         if damaged is not None:
             raise damaged
 
-    def _look(self, keys: TwinKeys) -> None:
-        with self._parts.database.writing() as tables:
-            monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
-            changes = list(monitor.look(self._parts.clock.now_ms()))
-            self._note(tables, keys, changes)
-            if changes:
-                tables.alerts.put_monitor(keys, monitor.state)
-            self._escalate(tables, keys)
-
-    def _note(self, tables: Tables, keys: TwinKeys, changes: Sequence[Change]) -> None:
-        """Alerts as changes make them."""
+    def note(self, tables: Tables, keys: TwinKeys, changes: Sequence[Change]) -> None:
+        """Alerts as changes make them, within the transaction that stores what they are of."""
         if not changes:
             return
         alerts = {one.id: one for one in tables.alerts.of(keys)}
@@ -123,18 +114,28 @@ class Watch:
                 if fitting is None:
                     self._tell(tables, RAISED, found)
 
+    def _look(self, keys: TwinKeys) -> None:
+        with self._parts.database.writing() as tables:
+            monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
+            changes = list(monitor.look(self._parts.clock.now_ms()))
+            self.note(tables, keys, changes)
+            if changes:
+                tables.alerts.put_monitor(keys, monitor.state)
+            self._escalate(tables, keys)
+
     def _raised(self, twin: TwinId, change: Change) -> Alert:
         now_ms = self._parts.clock.now_ms()
         return Alert(
             uuid7(now_ms),
             twin,
             change.rule.name,
-            self.rules.version,
+            change.version or self.rules.version,
             change.rule.severity,
             change.time_ms,
             change.because,
             now_ms + change.rule.escalate_minutes * 60_000,
             change.score,
+            shares=dict(change.shares),
         )
 
     def _escalate(self, tables: Tables, keys: TwinKeys) -> None:

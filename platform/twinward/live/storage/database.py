@@ -15,6 +15,7 @@ from twinward.live.storage.devices import DeviceRows
 from twinward.live.storage.messages import MessageRows
 from twinward.live.storage.notices import NoticeRows
 from twinward.live.storage.quarantine import QuarantineRows
+from twinward.live.storage.scorings import ScoringRows
 from twinward.live.storage.series import SeriesRows
 from twinward.live.storage.sources import SourceRows
 from twinward.live.storage.tables import LIVE
@@ -33,6 +34,7 @@ class Tables:
     alerts: AlertRows
     messages: MessageRows
     notices: NoticeRows
+    scorings: ScoringRows
 
 
 class LiveDatabase:
@@ -76,4 +78,5 @@ class LiveDatabase:
             AlertRows(connection),
             MessageRows(connection, self._keys),
             NoticeRows(connection, self._keys),
+            ScoringRows(connection, self._keys),
         )

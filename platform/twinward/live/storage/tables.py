@@ -118,10 +118,17 @@ class NoticeRow(_Base, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
+class ScoringRow(_Base, _Revised, table=True):
+    """That a registered model scores live twins."""
+
+    __tablename__ = "live_scoring"
+    __table_args__ = WITHOUT_ROWID
+
+
 LIVE: Final = Schema(
     name="live",
     application_id=0x54574C56,  # "TWLV"
-    version=4,
+    version=5,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
     unavailable=store_unavailable,

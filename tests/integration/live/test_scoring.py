@@ -1,0 +1,180 @@
+"""Registered models over live twins: once an hour, in a clinician's name, as far as consent goes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import pytest
+
+from tests.integration.fhir.hospital import OFFICER
+from tests.integration.live.ward import CARING, NURSE, Ward
+from twinward.access.consent import Provision
+from twinward.access.errors import AccessDenied, AccountDisabled
+from twinward.access.interfaces import AccessContext, Principal
+from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.vocabulary import Category, Purpose, Role
+from twinward.features.derivation import Measurement
+from twinward.features.signal_schema import ICU
+from twinward.features.stay_building import build_stay
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.model_file import Model
+from twinward.federation.study import StudyProtocol
+from twinward.live.alerts.rules import Severity
+from twinward.live.scoring.models import ScoredReport, Scoring, require_live
+from twinward.live.scoring.service import LiveScoring
+from twinward.live.scoring.stay import build_live_stay
+from twinward.live.storage.columns import Columns
+from twinward.node import Node
+from twinward.node.live_scoring import RegisteredScorer
+
+HOUR = 3_600_000
+STUDY = StudyProtocol.for_dp_var("watch-1", ("st-anna", "northgate", "lakeside"), expected_patients=600, epsilon=3.0)
+MODEL = Model(STUDY, build_detector(STUDY).untrained())
+"""The residuals of one that has learnt nothing: how far a patient moves."""
+CODES = ("8867-4", "8480-6", "9279-1", "59408-5")
+CALM = (80, 120, 16, 97)
+
+
+def scoring(ward: Ward, *, altered: bool = False, disabled: bool = False) -> LiveScoring:
+    def scorer_of(one: Scoring) -> RegisteredScorer:
+        if altered:
+            raise Conflict("watch-1.model is not the model that was registered")
+        return RegisteredScorer(cast(Node, None), MODEL, one.thresholds)
+
+    def caller_of(name: str) -> Principal:
+        if disabled:
+            raise AccountDisabled("the account is disabled")
+        return Principal(name, Role.CLINICIAN, "Kim", "icu")
+
+    return LiveScoring(ward.parts, ward.live.reader, ward.live.watch, scorer_of, caller_of)
+
+
+def measure(ward: Ward, who: str, *values: float) -> None:
+    ward.send(*(ward.line(one, code=code, subject=f"Patient/{who}") for code, one in zip(CODES, values, strict=True)))
+
+
+def to_next_hour(ward: Ward) -> int:
+    """Ten minutes into it, when the last one is scored; gives its end."""
+    end = (ward.clock.now_ms() // HOUR + 1) * HOUR
+    ward.clock.advance(end + 600_000 - ward.clock.now_ms())
+    return end
+
+
+def test_an_hour_of_a_patient_is_scored_once_and_raises_one_alert_that_names_why(ward: Ward) -> None:
+    ann, ben, cat = (ward.admit(one) for one in ("ann", "ben", "cat"))
+    ward.consent(cat, Provision(effect="deny", purposes=(Purpose.TREATMENT,), roles=(Role.CLINICIAN,)))
+    at_work = scoring(ward)
+    with pytest.raises(AccessDenied):
+        at_work.begin(AccessContext(OFFICER, Purpose.COMPLIANCE), "watch-1", "ab", {"": 0.005}, Severity.URGENT)
+    at_work.begin(CARING, "watch-1", MODEL.hash().hex(), {"": 0.005}, Severity.URGENT)
+    for who in ("ann", "ben", "cat"):
+        measure(ward, who, *CALM)
+    for _ in range(4):
+        to_next_hour(ward)
+        for who in ("ann", "ben", "cat"):
+            measure(ward, who, *CALM)
+    measure(ward, "ann", 170, 120, 16, 97)
+    end = to_next_hour(ward)
+    told = len(ward.trail.events)
+    report = at_work.run()
+    assert (report.scored, report.raised, report.withheld, report.problems) == (2, 1, 1, ())
+    (alert,) = [one for one in ward.live.alerts.of(CARING, ann) if one.rule == "model:watch-1"]
+    assert (alert.version, alert.severity, alert.raised_ms) == (MODEL.hash().hex(), "urgent", end)
+    assert alert.because[0].signal == "heart_rate"
+    assert ((alert.score or 0) > 0.005, alert.shares["heart_rate"] > 0.5) == (True, True)
+    reads = [one for one in ward.trail.events[told:] if ("live", "scored") in one.detail]
+    assert {(one.agent, one.twin, one.purpose) for one in reads} == {
+        (NURSE.id, ann, Purpose.TREATMENT),
+        (NURSE.id, ben, Purpose.TREATMENT),
+    }
+    assert not any("heart" in value for one in ward.trail.events[told:] for _, value in one.detail)
+    assert ward.live.ward.of(CARING, [ann])[ann].models["watch-1"].is_up
+    # the same hour again: by this process, by another one, by one that was started anew
+    other = Ward(ward.folder, ward.provider)
+    other.clock.at_ms = ward.clock.at_ms
+    told = len(ward.trail.events)
+    assert (at_work.run().scored, scoring(other).run().scored) == (0, 0)
+    assert len(ward.trail.events) == told, "nobody is read for nothing"
+    other.close()
+    # two days later she is calm: over, by the same model
+    ward.clock.advance(48 * HOUR)
+    measure(ward, "ann", *CALM)
+    to_next_hour(ward)
+    assert at_work.run().raised == 0
+    (alert,) = [one for one in ward.live.alerts.of(CARING, ann, all_of_them=True) if one.rule == "model:watch-1"]
+    assert alert.over_ms is not None
+
+
+def test_what_stands_in_a_models_way_is_told_and_ended(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    scoring(ward).begin(CARING, "watch-1", "ab", {"": -1.0}, Severity.NOTICE)
+    measure(ward, "ann", *CALM)
+    to_next_hour(ward)
+    for broken, problem in (
+        (scoring(ward, altered=True), "watch-1.model is not the model that was registered"),
+        (scoring(ward, disabled=True), "the account is disabled"),
+    ):
+        assert broken.run().problems == ("watch-1",)
+        assert [found for _, found in broken.all(CARING)] == [problem]
+    at_work = scoring(ward)
+    assert (at_work.run().raised, at_work.run().raised) == (1, 0)
+    ward.consent(ann, Provision(effect="deny", roles=(Role.CLINICIAN,), categories=(Category.VITALS,)))
+    measure(ward, "ann", *CALM)
+    to_next_hour(ward)
+    told = len(ward.trail.events)
+    assert (at_work.run(), at_work.run()) == (ScoredReport(), ScoredReport()), "laboratory values alone, of which none"
+    assert len(ward.trail.events) == told + 1, "and that is not looked at again within the hour"
+    assert ward.live.ward.of(CARING, [ann])[ann].alerts is None
+    ward.consent(ann)
+    (alert,) = [one for one in ward.live.alerts.of(CARING, ann) if one.rule == "model:watch-1"]
+    assert alert.over_ms is not None, "nothing can be said any more"
+    measure(ward, "ann", *CALM)
+    to_next_hour(ward)
+    assert at_work.run().raised == 1
+    at_work.end(CARING, "watch-1")
+    with pytest.raises(NotFound):
+        at_work.end(CARING, "watch-1")
+    alert = [one for one in ward.live.alerts.of(CARING, ann) if one.rule == "model:watch-1"][-1]
+    assert alert.over_ms == ward.clock.now_ms()
+    assert (at_work.all(CARING), ward.live.ward.of(CARING, [ann])[ann].models) == ([], {})
+
+
+def test_a_stay_of_live_series_is_that_of_the_same_measurements() -> None:
+    rng = np.random.default_rng(3)
+    end, codes = 48 * HOUR, {"heart_rate": ("8867-4", "/min"), "fio2": ("3150-6", "%"), "glucose": ("2345-7", "mmol/L")}
+    codes |= {"systolic": ("8480-6", "mm[Hg]"), "arterial_systolic": ("76215-3", "mm[Hg]")}
+    runs, told = {}, []
+    for name, (code, unit) in codes.items():
+        # the arterial line and the cuff in hours of their own: which counts in one hour is tested below
+        span = (0, 24 * HOUR) if name == "systolic" else (24 * HOUR, end) if name == "arterial_systolic" else (0, end)
+        times = np.unique(rng.integers(*span, 40))
+        times[-1] = span[1] - 1  # the reference ends with the newest measurement
+        values = np.round(rng.uniform(20, 90, len(times)), 2)
+        qualities = np.zeros(len(times), np.uint8)
+        runs[name] = [Columns(times, np.arange(len(times)), values, qualities)]
+        told += [
+            Measurement(code, float(value), unit, int(at) + 1)
+            for at, value in zip(times.tolist(), values.tolist(), strict=True)
+        ]
+    expected, found = build_stay(ICU, told), build_live_stay(ICU, runs, end)
+    assert expected is not None
+    assert found is not None
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    both = build_live_stay(ICU, {"systolic": runs["heart_rate"], "arterial_systolic": runs["fio2"]}, end)
+    alone = build_live_stay(ICU, {"arterial_systolic": runs["fio2"]}, end)
+    assert both is not None
+    assert alone is not None
+    column = ICU.names.index("SysABP")
+    there = ~np.isnan(alone[:, column])
+    np.testing.assert_array_equal(both[there, column], alone[there, column])
+    assert (~np.isnan(both[:, column])).sum() > there.sum()
+    (run,) = runs["heart_rate"]
+    artefacts = Columns(run.times, run.seqs, run.values, np.full(len(run), 2, np.uint8))
+    assert build_live_stay(ICU, {"heart_rate": [artefacts]}, end) is None
+
+
+def test_models_of_years_and_of_what_no_monitor_measures_are_refused() -> None:
+    for signals in ("checkup", "ecg"):
+        with pytest.raises(BadInput):
+            require_live(StudyProtocol.for_dp_var("a-1", STUDY.hospitals, signals=signals, epsilon=1.0).signals)
