@@ -111,17 +111,19 @@ def test_an_officer_takes_a_report_out_and_checks_it_in_the_browser(
     officer: Visit, house: House, tmp_path: Path
 ) -> None:
     twin = house.twins[0]
-    officer.go(f"/console/accesses?twin={twin}")
-    assert officer.verdict() == "good"
     before = house.size()
     taken: dict[str, Path] = {}
     for label, start in (("PDF", b"%PDF-"), ("CSV", b"\xef\xbb\xbfindex,"), ("FHIR", b"{\n"), ("Proof", b'{"anchor"')):
+        officer.go(f"/console/accesses?twin={twin}")
+        assert officer.verdict() == "good"
         with officer.page.expect_download() as download:
             officer.page.click(f".take a:text-is('{label}')")
+        officer.page.wait_for_selector("#export[data-state=done]")
+        assert download.value.suggested_filename in officer.page.inner_text("#told")
         taken[label] = tmp_path / download.value.suggested_filename
         download.value.save_as(taken[label])
         assert taken[label].read_bytes().startswith(start)
-    assert house.size() == before + 4
+    assert house.size() == before + 8, "the list and the file are an access each, the page in between is none"
     officer.go("/console/check")
     assert not officer.page.is_visible("#outcome")  # no empty card before a file was chosen
     officer.page.set_input_files("#file", taken["Proof"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Self
 
@@ -43,6 +43,15 @@ _ContextOf = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
+class MadeFile:
+    """A file as it is handed out."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AccessesFiles:
     """All accesses to one patient as a download, proven complete."""
 
@@ -58,11 +67,26 @@ class AccessesFiles:
 
     def answer(self, permit: Permit, twin: TwinId, form: ExportFormat) -> Response:
         """The file, to be kept by the browser and by nobody on the way."""
-        document = self.reader.document(permit, twin, hospital=self.hospital, at_ms=self.clock.now_ms())
+        made = self.made(permit, twin, form)
+        headers = {"content-disposition": f'attachment; filename="{made.name}"', "cache-control": "no-store"}
+        return Response(made.content, media_type=made.media_type, headers=headers)
+
+    def made(
+        self,
+        permit: Permit,
+        twin: TwinId,
+        form: ExportFormat,
+        told: Callable[[str, int, int], None] = lambda _step, _done, _of: None,
+    ) -> MadeFile:
+        """The file. ``told`` hears how many of how many rows are ``proven``, then, on paper, ``printed``."""
+        at_ms = self.clock.now_ms()
+        document = self.reader.document(
+            permit, twin, hospital=self.hospital, at_ms=at_ms, told=lambda done, rows: told("proven", done, rows)
+        )
+        rows = len(document.rows)
+        printing = Printing(self.fonts, lambda done: told("printed", done, rows))
         name = f"accesses-{re.sub('[^0-9A-Za-z-]', '_', twin)}{ENDINGS[form]}"
-        headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
-        content = render(document, form, Printing(self.fonts))
-        return Response(content, media_type=MEDIA_TYPES[form], headers=headers)
+        return MadeFile(name, MEDIA_TYPES[form], render(document, form, printing))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.sessions import Session
-from twinward.api.audit import AccessesFiles
 from twinward.audit.errors import LogTampered
-from twinward.audit.exports import ExportFormat
 from twinward.console import charts, external_use, health
 from twinward.console.preferences import PREFERENCES_COOKIE, Preferences
 from twinward.console.script_words import script_words
@@ -202,11 +200,6 @@ class Console:
     def check(self, request: Request, session: Session) -> Response:
         """Where a browser checks files that some hospital handed out. Reads nothing of this node's log."""
         return self.page(request, "check.html", session, trust=json.dumps(self.node.trust().shown()))
-
-    def export(self, session: Session, twin: TwinId, form: ExportFormat) -> Response:
-        """All accesses to one twin as a download, proven complete."""
-        permit = self.permit(session, f"export {form.value}", twin)
-        return AccessesFiles.of(self.node).answer(permit, twin, form)
 
     def external_use(self, request: Request, session: Session) -> Response:
         """Vendors' and studies' budgets and registered models, from the chain."""

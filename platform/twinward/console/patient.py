@@ -5,7 +5,7 @@ No address and no form here names a record: it is the one that an officer tied t
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -15,9 +15,10 @@ from twinward.access.consent import Provision
 from twinward.access.consent_choices import chosen
 from twinward.access.interfaces import AccessContext
 from twinward.access.sessions import Session
-from twinward.api.audit import MAX_INDEX, AccessesFiles
+from twinward.api.audit import MAX_INDEX
 from twinward.audit.exports import ExportFormat
 from twinward.console.consent_and_policy import consent_change
+from twinward.console.exports import KINDS, accesses_file
 from twinward.console.own_consents import choices, earlier, kept
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, asked_again, require_csrf, via_of
@@ -139,6 +140,13 @@ def _add_downloads(router: APIRouter, console: Console) -> None:
         session, _ = console.sessions.own_record(request)
         return console.page(request, "my_downloads.html", session)
 
+    @router.get("/my/downloads/{form}")
+    def in_the_making(request: Request, form: Literal[ExportFormat.PDF, ExportFormat.PROOF]) -> Response:
+        session, _ = console.sessions.own_record(request, fresh=asked_again(request))
+        file = f"{PAGE}/accesses.{'pdf' if form is ExportFormat.PDF else 'json'}"
+        back = f"{PAGE}/downloads"
+        return console.page(request, "export.html", session, file=file, kind=KINDS.get(form, ""), twin="", back=back)
+
     @router.get("/my/record.json")
     def record(request: Request) -> Response:
         session, twin = console.sessions.own_record(request, fresh=asked_again(request))
@@ -149,7 +157,7 @@ def _add_downloads(router: APIRouter, console: Console) -> None:
     def report(request: Request, form: ExportFormat) -> Response:
         session, twin = console.sessions.own_record(request, fresh=asked_again(request))
         permit = permit_to_examine(console.node.access, _context(request, session), f"own export {form.value}", twin)
-        return AccessesFiles.of(console.node).answer(permit, twin, form)
+        return accesses_file(console, request, permit, twin, form)
 
     @router.get("/my/accesses.json")
     def proof(request: Request) -> Response:

@@ -13,7 +13,6 @@ from starlette.staticfiles import StaticFiles
 from twinward.access.errors import SignInRefused, TooManyAttempts
 from twinward.access.passwords import MAX_LENGTH
 from twinward.api.audit import MAX_INDEX
-from twinward.audit.exports import ExportFormat
 from twinward.console.accesses import add_accesses
 from twinward.console.account import add_account
 from twinward.console.accounts import add_accounts
@@ -28,6 +27,7 @@ from twinward.console.devices import add_devices
 from twinward.console.emergencies import add_emergencies
 from twinward.console.erasures import add_erasures
 from twinward.console.errors import page_route
+from twinward.console.exports import add_exports
 from twinward.console.hospital_sign_in import add_hospital_sign_in
 from twinward.console.invitations import add_invitations
 from twinward.console.node_page import add_node_page
@@ -40,14 +40,14 @@ from twinward.console.preferences_page import add_preferences
 from twinward.console.quarantine import add_quarantine
 from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
-from twinward.console.sessions import PATH, asked_again, too_many
+from twinward.console.sessions import PATH, too_many
 from twinward.console.studies import add_studies
 from twinward.console.vendor_page import add_vendor_page
 from twinward.console.viewer import gettext, message
 from twinward.console.ward import PAGE as WARD_PAGE
 from twinward.console.ward import add_ward
 from twinward.core.errors import NotFound, Refused
-from twinward.core.vocabulary import Role, TwinId
+from twinward.core.vocabulary import Role
 from twinward.node import Node
 from twinward.overview.log import consistency_json, inclusion_json
 
@@ -76,6 +76,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_node_page(pages, console)
     add_vendor_page(pages, console)
     add_accesses(pages, console)
+    add_exports(pages, console)
     add_people(pages, console)
     add_reviews(pages, console)
     add_consent_and_policy(pages, console)
@@ -150,15 +151,6 @@ def _add_other_pages(router: APIRouter, console: Console) -> None:
     @router.get("/check")
     def check(request: Request) -> Response:
         return console.check(request, console.sessions.officer(request))
-
-    @router.get("/exports/{twin}")
-    def export(
-        request: Request,
-        twin: Annotated[str, InPath(min_length=1, max_length=36)],
-        form: Annotated[ExportFormat, Query(alias="format")],
-    ) -> Response:
-        session = console.sessions.officer(request, fresh=asked_again(request))
-        return console.export(session, TwinId(twin), form)
 
     @router.get("/outside")
     def external_use(request: Request) -> Response:

@@ -1,0 +1,106 @@
+"""A file of all accesses to a patient, told of while it is made: the same bytes, the same permits, errors in words."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.integration.console.fixtures import PASSWORD, House
+from twinward.api.audit import MadeFile
+from twinward.audit.rows import row_of
+from twinward.console.file_stream import KIND, FileInTheMaking, Told
+from twinward.console.sessions import SESSION_COOKIE
+from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import Action
+
+TOLD = {"accept": KIND}
+
+
+@pytest.fixture
+def olga(web: TestClient, console_house: House) -> TestClient:
+    session = console_house.node.sign_ins.by_password("officer", PASSWORD)
+    web.cookies.set(SESSION_COOKIE, session, path="/console")
+    return web
+
+
+def lines_and_file(content: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    lines = []
+    while True:
+        line, _, content = content.partition(b"\n")
+        lines.append(json.loads(line))
+        if "size" in lines[-1] or "error" in lines[-1]:
+            return lines, content
+
+
+@pytest.mark.parametrize("form", ["csv", "proof", "fhir", "pdf"])
+def test_what_is_told_of_and_what_is_downloaded_are_the_same_file(
+    olga: TestClient, console_house: House, form: str
+) -> None:
+    twin = console_house.twins[0]
+    page = olga.get(f"/console/exports/{twin}/{form}")
+    file = f"/console/exports/{twin}?format={form}"
+    assert f'href="{file}" download' in page.text, "without scripts it is a link"
+    before = console_house.size()
+    answer, plain = olga.get(file, headers=TOLD), olga.get(file)
+    lines, content = lines_and_file(answer.content)
+    assert lines[-1] == {
+        "name": plain.headers["content-disposition"].split('"')[1],
+        "type": plain.headers["content-type"],
+        "size": len(content),
+    }
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")
+    if form != "pdf":  # which names the moment of its making in its own way
+        assert content == plain.content
+    assert console_house.size() == before + 2
+    newest, audit = console_house.size() - 1, console_house.node.audit
+    event = row_of(audit.sealer, audit.log.origin, newest, audit.log.store.entry(newest)).event
+    assert event is not None
+    assert (event.action, dict(event.detail)["page"]) == (Action.AUDIT, f"export {form}")
+
+
+def test_it_asks_who_it_is_and_says_what_is_wrong_in_the_viewers_language(
+    olga: TestClient, console_house: House, clock: FixedClock
+) -> None:
+    nobody = "0190a000-0000-7000-8000-000000000000"
+    lines, rest = lines_and_file(
+        olga.get(f"/console/exports/{nobody}?format=csv", headers=TOLD | {"accept-language": "de"}).content
+    )
+    assert rest == b""
+    assert lines[-1]["error"].startswith("Einen Patienten mit dieser Kennung gibt es nicht"), lines
+    assert olga.get(f"/console/exports/{console_house.twins[0]}/secret").status_code == 400
+    clock.advance(console_house.node.settings.fresh_sign_in_s * 1000 + 1)
+    for path in (f"/console/exports/{nobody}/pdf", f"/console/exports/{nobody}?format=pdf"):
+        asked = olga.get(path, headers=TOLD)
+        assert (asked.status_code, asked.headers["location"][:21]) == (303, "/console/confirm?next")
+    olga.cookies.clear()
+    assert olga.get(f"/console/exports/{nobody}/pdf").headers["location"] == "/console/sign-in"
+
+
+def test_who_leaves_ends_the_work_and_a_defect_says_no_more_than_that() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def endless(told: Told) -> MadeFile:
+        begun.set()
+        try:
+            while True:
+                told("proven", 1, 2)
+        finally:
+            ended.set()
+
+    lines = FileInTheMaking(endless, str).lines()
+    assert json.loads(next(lines)) == {"step": "proven", "done": 1, "of": 2}
+    assert isinstance(lines, Generator)
+    lines.close()
+    assert ended.wait(5), "nobody waits for it any more"
+
+    def broken(told: Told) -> MadeFile:
+        raise RuntimeError("a patient's name")
+
+    (line,) = FileInTheMaking(broken, str).lines()
+    assert "something failed in the node" in json.loads(line)["error"]
+    assert b"patient" not in line
