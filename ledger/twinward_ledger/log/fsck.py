@@ -25,7 +25,7 @@ was there.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -72,12 +72,14 @@ def fsck(
     *,
     tags: Mapping[bytes, bytes] | None = None,
     known: CheckedHeads = NOTHING_CHECKED,
+    told: Callable[[int, int], None] = lambda _done, _size: None,
 ) -> FsckReport:
     """Check a store against its own hashes, its own checkpoints and any further ``notes`` the log once signed.
 
     ``tags`` says which patient's label stands under which tag; without it the completeness map's roots are held
     against the number of rows only. ``known`` is what an earlier check of this log reported as ``map_checked``: roots
-    up to there are not built again one by one. Where the log does not agree with it, check once more without.
+    up to there are not built again one by one. Where the log does not agree with it, check once more without. ``told``
+    hears how many of how many leaves are hashed.
 
     Raises:
         LogCorrupt: something differs; ``first_bad_index`` says where.
@@ -91,6 +93,7 @@ def fsck(
         start, hashes = scan.size, merkle.leaf_hashes(block)
         scan.take(hashes)
         maps.take(start, block, hashes)
+        told(scan.size, size)
     maps.finish()
     if scan.size != size:
         raise LogCorrupt(f"leaf {scan.size} is missing", first_bad_index=scan.size)

@@ -265,13 +265,14 @@ class Audit:
         *,
         deep: bool = False,
         going_on: Callable[[], bool] = lambda: True,
+        told: Callable[[int, int], None] = lambda _done, _leaves: None,
     ) -> VerifyReport:
         """Re-derive this log, or a copy of it, from its leaves.
 
         Raises:
             LogTampered, Unavailable: see ``Verification.verify``.
         """
-        return self._verification.verify(copy, deep=deep, going_on=going_on)
+        return self._verification.verify(copy, deep=deep, going_on=going_on, told=told)
 
     def _take_in(self) -> None:
         """What the next checkpoint is to cover."""

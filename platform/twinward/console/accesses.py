@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
-from twinward.access.interfaces import AccessContext
+from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.sessions import Session
 from twinward.api.audit import MAX_INDEX
 from twinward.audit.events.wording import PURPOSES
@@ -32,8 +32,8 @@ from twinward.overview.log import permit_to_examine
 PAGE: Final = f"{PATH}/accesses"
 PAGE_ROWS: Final = 50
 MAX_PAGE: Final = 10**6
-PRINTED_ROWS: Final = 2000
-"""On paper, at most: more is a file's business."""
+PRINTED_ROWS: Final = 200
+"""On one page that is printed, some seven sheets; the next ones are a page of their own."""
 
 _FLUSHED_BYTES: Final = 1 << 16
 _CHOICES: Final = {
@@ -82,22 +82,30 @@ def _add_lists(router: APIRouter, console: Console) -> None:
     @router.get("/accesses/list.csv")
     def as_csv(request: Request, before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None) -> Response:
         session = console.sessions.officer(request, fresh=asked_again(request))
-        rows = _taken_out(console, session, request, "list as CSV", before)[2]
+        query, permit, size = _taken_out(console, session, request, "list as CSV", before)
+        rows = console.node.access_search.stream(permit, query, below=size)[1]
         name = f"accesses-{console.node.settings.tenant}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
         return StreamingResponse(_csv(rows), media_type="text/csv; charset=utf-8", headers=headers)
 
     @router.get("/accesses/print")
-    def on_paper(request: Request, before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None) -> Response:
+    def on_paper(
+        request: Request,
+        before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
+        page: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1,
+    ) -> Response:
         session = console.sessions.officer(request)
-        query, total, rows = _taken_out(console, session, request, "list on paper", before)
-        printed = [shown(row) for _, row in zip(range(PRINTED_ROWS), rows, strict=False)]
+        query, permit, size = _taken_out(console, session, request, "list on paper", before)
+        found = console.node.access_search.page(permit, query, page=page, below=size, limit=PRINTED_ROWS)
+        here = query.parameters() | {"before": str(found.below)}
         return console.page(
             request,
             "accesses_print.html",
             session,
-            rows=printed,
-            total=total,
+            rows=[shown(row) for row in found.rows],
+            found=found,
+            first=(found.page - 1) * PRINTED_ROWS + 1,
+            part=lambda number: f"{PAGE}/print?{urlencode(here | {'page': str(number)})}",
             query=described(query.parameters()),
             hides_own=query.hides_own,
             at=minute(console.node.clock.now_ms()),
@@ -174,15 +182,13 @@ def _listed(
 
 def _taken_out(
     console: Console, session: Session, request: Request, how: str, before: int | None
-) -> tuple[AccessQuery, int, Iterator[AuditRow]]:
-    """A list that leaves the console: an event says by which filters, and up to which event."""
+) -> tuple[AccessQuery, Permit, int]:
+    """Leave to take a list out of the console: an event says by which filters, and up to which event."""
     node, query = console.node, AccessQuery.of(request.query_params, viewer().zone)
     size = node.log.store.size() if before is None else min(before, node.log.store.size())
     context = AccessContext(session.principal, Purpose.COMPLIANCE)
     said = (("filter", described(query.parameters())), ("below", str(size)))
-    permit = permit_to_examine(node.access, context, how, detail=said)
-    total, rows = node.access_search.stream(permit, query, below=size)
-    return query, total, rows
+    return query, permit_to_examine(node.access, context, how, detail=said), size
 
 
 def _csv(rows: Iterator[AuditRow]) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.sessions import Session
 from twinward.audit.errors import LogTampered
 from twinward.console import charts, external_use, health
+from twinward.console.derivation import AT_ONCE, Derivation
 from twinward.console.preferences import PREFERENCES_COOKIE, Preferences
 from twinward.console.script_words import script_words
 from twinward.console.sessions import Sessions
@@ -82,6 +83,7 @@ class Console:
         self.node = node
         gate = SignInGate(node.clock, node.identity.browser_key())
         self.sessions = Sessions(node.sign_ins, gate, secure)
+        self.derivation = Derivation(node.audit.verify, node.clock, node.log_check.note)
         self._visits: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._visits_lock = threading.Lock()
 
@@ -186,16 +188,26 @@ class Console:
         )
 
     def verify(self, request: Request, session: Session) -> Response:
-        """Re-derive the whole log and say what was compared."""
-        node = self.node
+        """The whole log derived again, and what was compared; how far that is, where the log is large."""
+        node, derivation = self.node, self.derivation
         self.permit(session, "verify")
-        try:
-            report = health.sound(node.audit.verify())
-            witnesses = health.witnesses(standing.witnesses(node.audit))
-        except LogTampered as error:
-            node.log_check.note(error)
-            report, witnesses = health.tampered(error), []
-        return self.page(request, "verify.html", session, report=report, witnesses=witnesses)
+        size = node.log.store.size()
+        if size <= AT_ONCE:
+            now = derivation.at_once()
+        else:
+            if not derivation.now.at_ms:
+                derivation.begin(size)
+            now = derivation.now
+        report = health.sound(now.report) if now.report else health.tampered(now.fault) if now.fault else None
+        return self.page(
+            request,
+            "verify.html",
+            session,
+            report=report,
+            derived=now,
+            repeatable=size > AT_ONCE,
+            witnesses=[] if report is None or report["bad"] else health.witnesses(standing.witnesses(node.audit)),
+        )
 
     def check(self, request: Request, session: Session) -> Response:
         """Where a browser checks files that some hospital handed out. Reads nothing of this node's log."""

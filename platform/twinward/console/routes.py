@@ -40,7 +40,7 @@ from twinward.console.preferences_page import add_preferences
 from twinward.console.quarantine import add_quarantine
 from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
-from twinward.console.sessions import PATH, too_many
+from twinward.console.sessions import PATH, require_csrf, too_many
 from twinward.console.studies import add_studies
 from twinward.console.vendor_page import add_vendor_page
 from twinward.console.viewer import gettext, message
@@ -139,6 +139,14 @@ def _add_log_pages(router: APIRouter, console: Console) -> None:
     def verify(request: Request) -> Response:
         return console.verify(request, console.sessions.officer(request))
 
+    @router.post("/verify")
+    def verify_again(request: Request, csrf: Annotated[str, Form(max_length=64)]) -> Response:
+        session = console.sessions.officer(request)
+        require_csrf(session, csrf)
+        console.permit(session, "verify")
+        console.derivation.begin(console.node.log.store.size())
+        return RedirectResponse(f"{PATH}/verify", status_code=303)
+
 
 def _begins(roles: frozenset[Role]) -> str:
     """Where somebody's own pages begin."""
@@ -162,6 +170,12 @@ def _add_proofs(router: APIRouter, console: Console) -> None:
     def proof(request: Request, index: Annotated[int, InPath(ge=0, le=MAX_INDEX)]) -> Response:
         console.sessions.officer(request)  # a proof shows no event, so reading one is no access to anybody
         return JSONResponse(inclusion_json(console.node.audit, index))
+
+    @router.get("/verify/progress")
+    def progress(request: Request) -> Response:
+        console.sessions.officer(request)  # how far it is shows no event, either
+        now = console.derivation.now
+        return JSONResponse({"running": now.running, "done": now.done, "of": now.of})
 
     @router.get("/consistency")
     def consistency(

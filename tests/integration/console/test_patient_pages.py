@@ -39,6 +39,7 @@ PLACES = {
     "emergency": "0" * 16,
     "alert": UNKNOWN,
     "rest": "nowhere",
+    "form": "pdf",
 }
 
 

@@ -36,6 +36,11 @@ from twinward_ledger.stores.sqlite import SqliteLogStore
 _WITHOUT_SECRETS = frozenset(bytes([kind]) for kind in (LeafKind.HEARTBEAT, LeafKind.COMPLETENESS))
 """The second byte of leaves that are about nobody: no body that could be opened or erased."""
 
+
+def _nobody(_done: int, _of: int) -> None:
+    """Nobody watches."""
+
+
 BREATH_EVERY: Final = 64
 BREATH_S: Final = 0.002
 """A check in the background lets requests go first: it rests this long after so many events."""
@@ -70,12 +75,13 @@ class Verification:
         *,
         deep: bool = False,
         going_on: Callable[[], bool] = lambda: True,
+        told: Callable[[int, int], None] = _nobody,
     ) -> VerifyReport:
         """Re-derive a log from its leaves: this node's own, or a copy of its file.
 
         The copy is held against its own checkpoints and against those this node kept. ``deep`` also opens every body
         and holds it against its leaf. Where leaves were rewritten with their hashes, bodies name the exact one.
-        ``going_on`` is asked before each body; False gives it up.
+        ``going_on`` is asked before each body; False gives it up. ``told`` hears how many leaves are hashed, of all.
 
         Raises:
             LogTampered: it is not what was signed; ``first_bad_index`` says where.
@@ -84,18 +90,20 @@ class Verification:
         try:
             store = SqliteLogStore(copy, read_only=True) if isinstance(copy, Path) else copy or self._log.store
             try:
-                return self._verify(store, deep=deep, going_on=going_on)
+                return self._verify(store, deep=deep, going_on=going_on, told=told)
             finally:
                 if store is not copy and store is not self._log.store:
                     store.close()
         except LogUnavailable as error:
             raise Unavailable(f"the log cannot be read: {error}") from error
 
-    def _verify(self, store: LogStore, *, deep: bool, going_on: Callable[[], bool]) -> VerifyReport:
+    def _verify(
+        self, store: LogStore, *, deep: bool, going_on: Callable[[], bool], told: Callable[[int, int], None]
+    ) -> VerifyReport:
         try:
             tags = self._completeness.tags() if self._completeness is not None else None
             kept = [*self._anchored(), *(note for _, note in self._log.store.checkpoints())]
-            report = self._rederived(store, kept, tags)
+            report = self._rederived(store, kept, tags, told)
             if self._completeness is not None and store is self._log.store:
                 self._completeness.require_sound()
         except LogCorrupt as error:
@@ -120,16 +128,22 @@ class Verification:
             heads=heads,
         )
 
-    def _rederived(self, store: LogStore, notes: list[bytes], tags: Mapping[bytes, bytes] | None) -> FsckReport:
+    def _rederived(
+        self,
+        store: LogStore,
+        notes: list[bytes],
+        tags: Mapping[bytes, bytes] | None,
+        told: Callable[[int, int], None],
+    ) -> FsckReport:
         """Every root again; of the completeness map those that an earlier call did not hold against the rows.
 
         Where that does not agree, all of them: it names the first that is wrong. If none is, this is another log than
         the one that was checked, rolled back or written anew, and stays so until that one is back or this process ends.
         """
         if store is not self._log.store:
-            return fsck(store, self._log.history, notes, tags=tags)
+            return fsck(store, self._log.history, notes, tags=tags, told=told)
         try:
-            report = fsck(store, self._log.history, notes, tags=tags, known=self._checked)
+            report = fsck(store, self._log.history, notes, tags=tags, known=self._checked, told=told)
         except LogCorrupt:
             if not self._checked.count:
                 raise
