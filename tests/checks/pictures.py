@@ -116,6 +116,8 @@ class Photographer:
         for checked in ("#verified", "#append-only"):
             if page.locator(checked).count():
                 page.wait_for_selector(f"{checked}[data-checked]")
+        if page.locator("#export").count():
+            page.wait_for_selector("#export[data-state=done]")
         height = min(MOST_HEIGHT, int(page.evaluate("document.documentElement.scrollHeight")))
         clip = {"x": 0, "y": 0, "width": width, "height": height}
         (FOLDER / f"{name}.webp").write_bytes(small(page.screenshot(full_page=True, clip=clip)))  # type: ignore[arg-type]
