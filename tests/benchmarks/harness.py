@@ -8,6 +8,7 @@ Nothing here asserts: a missed target is a row that says so.
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -218,6 +219,15 @@ class Benchmark:
     workload: str
     run: Callable[[Scale], list[Row]]
     in_quick: bool = True
+
+
+def cpu_s_of(pid: int) -> float:
+    """CPU seconds that a process has spent so far (proc(5), stat: utime and stime); 0 where the system cannot tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

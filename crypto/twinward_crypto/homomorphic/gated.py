@@ -41,6 +41,7 @@ from twinward_crypto.homomorphic.index_block import (
     read_index_block,
     write_index_blocks,
 )
+from twinward_crypto.homomorphic.kernel_opening import KernelOpener
 from twinward_crypto.homomorphic.kernel_scoring import CkksQuery
 from twinward_crypto.homomorphic.parameters import Plan, error_bound, scales, square_tilt
 from twinward_crypto.homomorphic.plain_query import PlainQuery
@@ -56,6 +57,7 @@ class GateKey(RingKey):
     """The gate's secret key: it encrypts the index, checks queries and opens scores."""
 
     scheme = "ckks"
+    _kernel_opener: KernelOpener | None = None
 
     def public_bundle(self, *, binding: bytes = UNBOUND) -> Bundle:
         """What vendors encrypt their queries with."""
@@ -71,7 +73,10 @@ class GateKey(RingKey):
         rows = check_levels(self.plan, levels)
         if len(binding) != BINDING_BYTES:
             raise ParameterError(f"must be {BINDING_BYTES} bytes", part="binding")
-        return EncryptedIndex(self.plan, rows, binding, tuple(self._blocks(levels)))
+        blocks: Iterator[AnyIndexBlock] = self._blocks(levels)
+        if limbs.fits_ckks(self.plan) and limbs.kernels("ckks"):
+            blocks = (index_in_limbs(self.plan, block) for block in blocks)
+        return EncryptedIndex(self.plan, rows, binding, tuple(blocks))
 
     def write_index(self, file: BinaryIO, levels: Levels, *, binding: bytes = UNBOUND, key: bytes) -> None:
         """Encrypt a cohort into a file for ``EncryptedIndex.map``. Ciphertext: it may lie on a disk.
@@ -120,8 +125,9 @@ class GateKey(RingKey):
         forms = parts.forms(Kind.GATED_SCORES, self.plan, rows=scores.rows)
         if len(forms) != len(scores.parts):
             raise MalformedBundle("scores of another number of parts")
+        opened = self._opener(forms[0])
         blocks = [
-            np.array(self._encoder.decode_double(self._decrypt(parts.ciphertext(self.plan, form, part))))
+            opened.slots(part) if opened else self._opened_by_seal(form, part)
             for form, part in zip(forms, scores.parts, strict=True)
         ]
         values = np.nan_to_num(np.concatenate(blocks)[: scores.rows], nan=-1.0)
@@ -129,6 +135,22 @@ class GateKey(RingKey):
         exact = np.abs(values - rounded) <= error_bound(self.plan)
         sound = exact & (rounded >= 0) & (rounded <= self.plan.max_distance)
         return np.where(sound, rounded, 0).astype(np.int64) + np.where(sound, 0, NO_DISTANCE)
+
+    def _opened_by_seal(self, form: Form, part: bytes) -> NDArray[np.float64]:
+        return np.array(self._encoder.decode_double(self._decrypt(parts.ciphertext(self.plan, form, part))))
+
+    def _opener(self, form: Form) -> KernelOpener | None:
+        """Kernels that open scores, where they are ready and the plan is theirs."""
+        ckks, transforms = (limbs.kernels(family) for family in ("ckks", "bfv"))
+        if not (ckks and transforms and limbs.fits_ckks(self.plan) and len(form.moduli) == 2):
+            return None
+        if self._kernel_opener is None:
+            stored = _seal.plaintext_form(self.plan, _seal.Level.KEY)
+            secret = stored.read(_seal.save(self._secret))[0].reshape(len(stored.moduli), -1)
+            if stored.moduli[:2] != form.moduli:
+                return None
+            self._kernel_opener = KernelOpener(ckks, transforms, form, secret[:2])
+        return self._kernel_opener
 
     def _blocks(self, levels: Levels) -> Iterator[IndexBlock]:
         slots = self.plan.profile.slots

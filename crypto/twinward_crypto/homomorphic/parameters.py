@@ -112,6 +112,21 @@ class Plan:
         """Ciphertexts that carry this many records' distances."""
         return -(-rows // self.block_rows)
 
+    def prepared_bytes(self, rows: int) -> int:
+        """What so many records take, ready to be scored, in residues of 8 bytes, or of 5 as kernels have them.
+
+        Vendor-key: a plaintext polynomial for each group (and for its squares), and norms. Gated: a ciphertext of two
+        polynomials for each feature (and square), and one of norms.
+        """
+        bits = self.profile.modulus_bits
+        data = bits if len(bits) == 1 else bits[:-1]
+        columns = self.groups * (2 if self.weighted else 1)
+        degree, primes = self.profile.degree, len(data)
+        if self.profile.scheme == "bfv":
+            return self.blocks(rows) * 8 * (columns * primes * degree + self.block_rows)
+        residue = 5 if max(data) <= 36 else 8
+        return self.blocks(rows) * 2 * primes * degree * (columns * residue + 8)
+
     def pack(self) -> bytes:
         """The 32 bytes by which both sides compare plans (format: SPEC, homomorphic bundles)."""
         return _PLAN.pack(

@@ -1,4 +1,4 @@
-"""CKKS ciphertext times ciphertext over primes of at most 36 bits, in transformed form throughout: no transform at all.
+"""CKKS over primes of at most 36 bits: ciphertext times ciphertext, in transformed form throughout, and the opening.
 
 An index residue is five bytes (uint32 and uint8), for reading them is what scoring costs; limbs of 18 bits are cut on
 the fly, and their products, of 36 bits, are summed in words of 64 and reduced once.
@@ -86,3 +86,36 @@ def products(low: Any, high: Any, query: Any, added: Any, out: Any, constants: A
                 if i < 2:
                     x += added[i, c + k]
                 to[k] = reduced(x, whole, prime)
+
+
+@kernel(types.void(read_only("uint64", 2), read_only("uint64", 3), types.uint64[::1], read_only("uint64", 1)))
+def phase(score: Any, secret: Any, out: Any, constants: Any) -> None:
+    """``score[0] + score[1] s + score[2] s^2`` modulo one prime: what a score of size three decrypts to.
+
+    The same operations whatever they compute with: nothing here depends on the secret.
+
+    Args:
+        score: ``[3, n]``, below the prime.
+        secret: ``[2, 2, n]``: s, then its square, each with ``floor(s 2^64 / prime)``.
+        out: ``[n]``, reduced.
+        constants: as ``products``.
+    """
+    prime, whole = constants[0], constants[1]
+    for k in range(out.shape[0]):
+        x = score[0, k] + times(score[1, k], secret[0, 0, k], secret[0, 1, k], prime)
+        out[k] = reduced(x + times(score[2, k], secret[1, 0, k], secret[1, 1, k], prime), whole, prime)
+
+
+@kernel(types.void(read_only("uint64", 2), types.float64[::1], read_only("uint64", 1)))
+def composed(residues: Any, out: Any, constants: Any) -> None:
+    """Numbers modulo two primes, ``[2, n]``, as the nearest signed ones: exact below 2^53, then as float64 rounds.
+
+    ``constants``: both primes, 1/first modulo the second, floor of it 2^64 / second. Each is below twice the other.
+    """
+    first, second, inverse, inverse_i = constants[0], constants[1], constants[2], constants[3]
+    for k in range(out.shape[0]):
+        h = times(residues[1, k] + U64(2) * second - residues[0, k], inverse, inverse_i, second)
+        if h >= second:
+            h -= second
+        signed = np.float64(np.int64(h)) - (np.float64(np.int64(second)) if h > second >> U64(1) else 0.0)
+        out[k] = signed * np.float64(np.int64(first)) + np.float64(np.int64(residues[0, k]))

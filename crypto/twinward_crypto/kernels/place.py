@@ -21,6 +21,7 @@ from typing import Final
 
 VARIABLE: Final = "TWINWARD_KERNELS"
 OFF: Final = "off"
+_HERE: Final = Path(__file__).parent
 _PACKAGES: Final = ("numba", "llvmlite", "numpy")
 
 
@@ -61,10 +62,15 @@ def versions() -> str:
 
 
 @lru_cache(maxsize=1)
+def installation() -> str:
+    """Names this installation on this kind of processor, whatever its version: of its folders it needs the newest."""
+    return hashlib.sha256(f"{sys.prefix} {_HERE} {platform.machine()} {_processor()}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
 def _key() -> str:
-    here = Path(__file__).parent
-    digest = hashlib.sha256(f"{sys.version} {versions()} {platform.machine()} {_processor()} {here}".encode())
-    for source in sorted(here.glob("*.py")):
+    digest = hashlib.sha256(f"{installation()} {sys.version} {versions()}".encode())
+    for source in sorted(_HERE.glob("*.py")):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:24]
 

@@ -10,18 +10,21 @@ import fcntl
 import importlib
 import mmap
 import os
+import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from twinward_crypto.kernels.place import OFF, VARIABLE, folder, meddler, versions
+from twinward_crypto.kernels.place import OFF, VARIABLE, folder, installation, meddler, versions
 
 FAMILIES: Final = ("screen", "residues", "bfv", "ckks", "edwards")
 """Modules of this package that hold kernels."""
 _READY: Final = "ready"
+_LOCK: Final = "lock"
+"""Says whose folder it is, and is held by whoever compiles into it."""
 _EXECUTABLE: Final = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
 
 _loaded: dict[str, ModuleType | None] = {}
@@ -43,6 +46,11 @@ def load(family: str) -> ModuleType | None:
         return _loaded[family]
 
 
+def loaded(family: str) -> ModuleType | None:
+    """A family's kernels where this process has loaded them already."""
+    return _loaded.get(family)
+
+
 def unusable() -> str:
     """Why no kernel is to be had here, in words, with what to do; empty where they are ready."""
     if os.environ.get(VARIABLE) == OFF:
@@ -61,7 +69,9 @@ def unusable() -> str:
 
 
 def prepare() -> Path:
-    """Compile what is not compiled yet, one process at a time; the folder.
+    """Compile what is not compiled yet, one process at a time; the folder. Earlier versions' folders are deleted.
+
+    A process of an earlier version that still runs keeps what it has loaded, and computes plainly otherwise.
 
     Raises:
         PermissionError: others may write to the folder.
@@ -76,15 +86,30 @@ def prepare() -> Path:
             raise PermissionError(f"others may write to {who}: name another folder by {VARIABLE}")
         if (place / _READY).is_file():
             return place
-        with (place / "lock").open("w") as lock:
+        with (place / _LOCK).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.truncate(0)
+            lock.write(installation())
+            lock.flush()
             from twinward_crypto.kernels import compiler
 
             with compiler.allowed():
                 for family in FAMILIES:
                     importlib.import_module(f"{__package__}.{family}")
             (place / _READY).touch()
+    _forget_earlier(place)
     return place
+
+
+def _forget_earlier(place: Path) -> None:
+    """Delete what this very installation compiled before, unless it is being compiled; others' folders stay."""
+    for other in place.parent.iterdir():
+        if other == place or other.is_symlink():
+            continue
+        with suppress(OSError), (other / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock.read() == installation():
+                shutil.rmtree(other)
 
 
 @contextmanager

@@ -82,12 +82,14 @@ class CohortLife(Message):
     Attributes:
         taken_ms: when it was taken, to the minute, in milliseconds since 1970.
         room: how many patients there are, with noise: one number for the whole epoch.
+        index_bytes: of each mode that prepares an index, how large one of ``room`` patients is.
         ends_at_s: when the epoch ends and another one is taken, in seconds since 1970; None where that is not known.
         frozen_since_ms: since when nobody joins, over epochs, to the minute; None where whoever consents does.
     """
 
     taken_ms: Milliseconds
     room: Annotated[int, Field(ge=0, lt=1 << 53)]
+    index_bytes: dict[str, Annotated[int, Field(ge=0, lt=1 << 53)]] = Field(default_factory=dict)
     ends_at_s: Seconds | None = None
     frozen_since_ms: Milliseconds | None = None
 

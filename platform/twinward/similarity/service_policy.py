@@ -123,17 +123,28 @@ class PublicTerms:
 
         Raises ``ParameterError``, naming what no mode can be exact with.
         """
+        modes = self.policy.terms(self.schema)
+        if cohort is not None:
+            cohort = cohort.model_copy(update={"index_bytes": self._index_bytes(modes, cohort.room)})
         terms = Terms(
             hospital=self.hospital,
             epoch=epoch,
             feature_schema=self.schema,
-            modes=self.policy.terms(self.schema),
+            modes=modes,
             minimum_count=self.policy.minimum_count,
             fingerprint=self.schema.fingerprint(),
             cohort=cohort,
             facets=self.schema.facets,
         )
         return terms.model_copy(update={"proof": self.signer.prove(Kind.TERMS, terms, binding=terms.binding())})
+
+    def _index_bytes(self, modes: tuple[ModeTerms, ...], room: int) -> dict[str, int]:
+        """Of the noisy number of patients: the exact one's would tell that number, to a block."""
+        return {
+            one.mode.value: one.plan(self.schema).prepared_bytes(max(1, room))
+            for one in modes
+            if one.mode is not Mode.MATRIX
+        }
 
     def sign_contacts(self, reply: ContactsReply, vendor: str, epoch: int) -> ContactsReply:
         """What became of a vendor's contact requests, signed for that vendor."""

@@ -162,6 +162,25 @@ def test_gated_scores_are_seals(d: int, weight: int, weighted: bool, seed: int) 
     assert all(np.array_equal(a, b) for a, b in zip(again.limbs, kept.blocks[0].limbs, strict=True))  # type: ignore[union-attr]
 
 
+@settings(max_examples=4, deadline=None)
+@given(st.integers(1, 9), st.sampled_from([1, 3]), st.lists(st.sampled_from(FORGED), min_size=2, max_size=2))
+def test_the_gate_opens_whatever_it_is_given_as_seal_does(d: int, weight: int, kinds: list[str]) -> None:
+    made, draw = plan_gated(d, 128, weight, profile=GATED), np.random.default_rng(d)
+    gate, rows = GateKey.generate(made), levels_of(made, 3 * made.block_rows - 5, d)
+    honest = score_gated(encrypt_gated_query(gate.public_bundle(), rows[1].tolist()), gate.encrypt_index(rows))
+    form = parts.forms(Kind.GATED_SCORES, made, rows=1)[0]
+    forged = (pack(residues(kind, form, draw), form.moduli) for kind in kinds)
+    scores = replace(honest, parts=(honest.parts[0], *forged))
+    found, opener = gate.open_distances(scores), gate._opener(form)
+    assert opener is not None
+    with plainly():
+        assert np.array_equal(found, gate.open_distances(scores))
+        assert np.abs(opener.slots(honest.parts[0]) - gate._opened_by_seal(form, honest.parts[0])).max() < 1e-6
+    assert np.array_equal(found[: made.block_rows], ((rows - rows[1]) ** 2).sum(axis=1)[: made.block_rows])
+    with pytest.raises(MalformedBundle):
+        opener.slots(honest.parts[0][:-1])
+
+
 @pytest.mark.parametrize("cut", [-1, 1, -64, 64, -10_000])
 @pytest.mark.parametrize("gated", [False, True])
 def test_parts_of_another_length_are_refused(cut: int, gated: bool) -> None:

@@ -28,6 +28,19 @@ if __name__ == "__main__":
 """
 
 
+ON_RAY = """
+import os
+
+from twinward.similarity.scoring.ray_shards import connected, released
+
+ray = connected("")
+seen = ray.get(ray.remote(lambda: __import__("sys").path).remote())
+ray.get(ray.remote(lambda: __import__("colorsys").rgb_to_hsv(1, 1, 1)).remote())
+print("answered", os.getcwd() in seen)
+released(ray)
+"""
+
+
 def planted(folder: Path, *names: str) -> Path:
     """A folder in which somebody has put modules of these names."""
     for name in names:
@@ -60,3 +73,16 @@ def test_a_process_that_scores_runs_nothing_that_lies_where_the_node_was_started
     )
     assert not (folder / "ran").exists()
     assert ran.stdout.strip() == "answered", ran.stderr
+
+
+@pytest.mark.slow
+def test_an_actor_of_a_cluster_runs_nothing_that_lies_where_the_node_was_started(tmp_path: Path) -> None:
+    (script := tmp_path / "asking.py").write_text(ON_RAY)
+    (folder := tmp_path / "shared").mkdir()
+    planted(folder, "colorsys", "tenseal", "numba")
+    environment = {name: value for name, value in os.environ.items() if name != SAFE_PATH}
+    ran = subprocess.run(
+        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert not (folder / "ran").exists()
+    assert ran.stdout.strip() == "answered False", ran.stderr

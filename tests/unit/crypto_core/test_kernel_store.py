@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from twinward_crypto.kernels import store
-from twinward_crypto.kernels.place import VARIABLE, folder, meddler
+from twinward_crypto.kernels.place import VARIABLE, folder, installation, meddler
 
 
 @pytest.fixture
@@ -117,6 +118,27 @@ def test_what_root_compiled_for_a_service_may_be_read_by_it_and_written_by_nobod
             one.unlink()
         made.rmdir()
         made.parent.rmdir()
+
+
+def test_what_an_earlier_version_of_this_installation_compiled_is_deleted_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kernels"))
+    monkeypatch.setattr(store, "FAMILIES", ())
+    for name, whose in (("earlier", installation()), ("being-compiled", installation()), ("anothers", "0" * 64)):
+        (made := tmp_path / "kernels" / name).mkdir(parents=True, mode=0o700)
+        (made / "lock").write_text(whose)
+        (made / "bfv.1.nbc").write_bytes(b"code")
+    (tmp_path / "kernels" / "no-lock").mkdir()
+    (tmp_path / "kernels" / "link").symlink_to(tmp_path / "kernels" / "earlier")
+    with (tmp_path / "kernels" / "being-compiled" / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ready = store.prepare()
+    left = {one.name for one in ready.parent.iterdir()}
+    assert left == {ready.name, "being-compiled", "anothers", "no-lock", "link"}
+    assert (ready / "lock").read_text() == installation()
+    assert store.unusable() == ""
 
 
 def test_a_process_that_compiles_takes_no_code_from_where_the_node_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,4 +89,5 @@ def life_line(cohort: CohortLife | None) -> str:
     if cohort.frozen_since_ms is not None:
         frozen = datetime.fromtimestamp(cohort.frozen_since_ms / 1000, tz=UTC)
         until += f"; nobody joins since {frozen:%Y-%m-%d %H:%M} UTC"
-    return f"patients as of {taken}, some {cohort.room} with noise; whoever withdraws leaves at once{until}"
+    sizes = "".join(f"; {one_line(mode)} index of {size / 1e6:,.1f} MB" for mode, size in cohort.index_bytes.items())
+    return f"patients as of {taken}, some {cohort.room} with noise{sizes}; whoever withdraws leaves at once{until}"

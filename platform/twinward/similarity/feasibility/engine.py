@@ -114,6 +114,13 @@ class FeasibilityEngine:
         return self.capacity * threshold + 2 * noise.bound
 
     @property
+    def pids(self) -> list[int]:
+        """The processes of this machine that check and count, as far as they run."""
+        with self._starting:
+            held = dict.fromkeys((self._checking, *self._children))
+        return [child.pid for child in held if isinstance(child, Child) and child.pid is not None]
+
+    @property
     def most_slots(self) -> int:
         """How many slots a row a question may need."""
         return max(1, min(MAX_THRESHOLD, MOST_SLOTS // self.capacity))

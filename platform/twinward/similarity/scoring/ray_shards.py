@@ -17,6 +17,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from twinward.core.child_processes import without_working_directory
 from twinward.similarity.errors import ScoringUnavailable
 from twinward.similarity.scoring.shards import Blinding, PreparedCohort, ShardWorker, Span, checked, merged
 from twinward_crypto.errors import CryptoError
@@ -26,6 +27,7 @@ from twinward_crypto.homomorphic.wire import Bundle
 RETRIES = 3
 """How often a query is asked again of a shard whose actor died."""
 
+_CLIENT = "ray://"  # a driver that runs beside the cluster's head: nothing of this machine's folders is told to it
 _NONCE = bytes(12)  # each key seals one shard, once
 
 
@@ -137,7 +139,13 @@ def connected(address: str) -> Any:
     with _session.lock:
         if not ray.is_initialized():
             try:
-                ray.init(address=address or None, include_dashboard=False, log_to_driver=False)
+                with without_working_directory():
+                    ray.init(
+                        address=address or None,
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        job_config=None if address.startswith(_CLIENT) else _without_folder(ray),
+                    )
             except Exception as error:  # a start that takes too long is a plain Exception of Ray's
                 raise ScoringUnavailable(
                     "the Ray cluster does not answer", hint="check its address, or ray start"
@@ -145,6 +153,20 @@ def connected(address: str) -> Any:
             _session.is_ours, _session.users = True, 0
         _session.users += 1
     return ray
+
+
+def _without_folder(ray: Any) -> Any:
+    """What a cluster is told of this process, without the folder it was started in.
+
+    Ray would have its workers look for modules there first, and whoever may write to it would run code in them. A job
+    that brings a folder of its own is not asked for that one: this one says that it does, and brings none.
+    """
+
+    class WithoutFolder(ray.job_config.JobConfig):  # type: ignore[misc]
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return WithoutFolder()
 
 
 def released(ray: Any) -> None:
