@@ -82,11 +82,13 @@ def benchmarks() -> list[Benchmark]:
         searching,
         served,
         similarity,
+        similarity_http,
         similarity_scale,
         study_quality,
         study_speed,
         things,
         vault,
+        vendor_start,
     )
 
     return [
@@ -104,7 +106,9 @@ def benchmarks() -> list[Benchmark]:
         *console.BENCHMARKS,
         *similarity.BENCHMARKS,
         *similarity_scale.BENCHMARKS,
+        *similarity_http.BENCHMARKS,
         *feasibility.BENCHMARKS,
+        *vendor_start.BENCHMARKS,
         *federation.BENCHMARKS,
         *poisoning.BENCHMARKS,
         *flower.BENCHMARKS,

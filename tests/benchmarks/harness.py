@@ -230,6 +230,15 @@ def cpu_s_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory_gib_of(pid: int) -> float:
+    """What a process has to itself, with its share of what is shared (PSS), in GiB; 0 where the system cannot tell."""
+    summary = Path(f"/proc/{pid}/smaps_rollup")
+    if not summary.exists():
+        return 0.0
+    line = next(line for line in summary.read_text().splitlines() if line.startswith("Pss:"))
+    return int(line.split()[1]) / (1 << 20)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least this share of all do not exceed (nearest rank)."""
     ranked = sorted(values)

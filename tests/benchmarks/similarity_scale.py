@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure as Picture
 from threadpoolctl import threadpool_limits
 
-from tests.benchmarks.harness import Arm, Benchmark, Figure, Row, Scale, race, versus
+from tests.benchmarks.harness import Arm, Benchmark, Figure, Row, Scale, memory_gib_of, race, versus
 from tests.benchmarks.similarity import LEVELS, PlainScan, clustered, require_equal, squared_distances, uniform
 from twinward.similarity.scoring.placement import Engine, Scoring
 from twinward.similarity.scoring.shards import ProcessScorer, Scorer
@@ -77,7 +77,7 @@ def _served(
         require_equal(opened(answer), expected, work)
         arms = [Arm("served", lambda: scorer.score(question)), Arm("numpy scan", lambda: scan.distances(query))]
         samples = race(arms, 5)
-        memory = sum(_memory(pid) for pid in scorer.pids) if isinstance(scorer, ProcessScorer) else 0.0
+        memory = sum(memory_gib_of(pid) for pid in scorer.pids) if isinstance(scorer, ProcessScorer) else 0.0
     finally:
         scorer.close()
     common: dict[str, Any] = {"clock": "wall", "unit": "s", "scale": 1, "kind": "times"}
@@ -88,15 +88,6 @@ def _served(
         Row(f"{work}: query up", Figure(len(question.encode()) / 1e3, "kB")),
         Row(f"{work}: answer", Figure(len(answer.encode()) / 1e6, "MB")),
     ]
-
-
-def _memory(pid: int) -> float:
-    """What a process has to itself, with its share of what is shared (PSS), in GiB; 0 where the system cannot tell."""
-    summary = Path(f"/proc/{pid}/smaps_rollup")
-    if not summary.exists():
-        return 0.0
-    line = next(line for line in summary.read_text().splitlines() if line.startswith("Pss:"))
-    return int(line.split()[1]) / (1 << 20)
 
 
 def growth(scale: Scale) -> list[Row]:

@@ -31,19 +31,32 @@ def _limbs(value: int) -> list[int]:
 
 _FIXED = np.array([_limbs(_D), _limbs(pow(2, (_PRIME - 1) // 4, _PRIME))], dtype=np.uint64)
 _TWICE_D = np.array(_limbs(2 * _D % _PRIME), dtype=np.uint64)
+_EIGHT_D = np.repeat(_TWICE_D[:, None], 8, axis=1)
 
 
 def tables_for(query: FeasibilityQuery, layout: Layout) -> Tables | KernelTables:
     """A query's tables, by kernels where they are ready. Its elements were checked: ``require_elements``."""
     kernels = store.load("edwards")
-    return KernelTables(kernels, query, layout) if kernels else Tables.of(query, layout)
+    return KernelTables(kernels, query, layout, store.load("edwards8")) if kernels else Tables.of(query, layout)
 
 
 class KernelTables:
-    """One query's tables as kernels read them. Raises ``MalformedBundle`` for a query about other features."""
+    """One query's tables as kernels read them.
+
+    Args:
+        kernels: the family ``edwards``.
+        query, layout: as ``Tables.of``. Raises ``MalformedBundle`` for a query about other features.
+        eight: the family ``edwards8``, which makes eight slots at a time; None where the processor cannot.
+        random_bytes: where scalars come from.
+    """
 
     def __init__(
-        self, kernels: ModuleType, query: FeasibilityQuery, layout: Layout, random_bytes: RandomBytes = os.urandom
+        self,
+        kernels: ModuleType,
+        query: FeasibilityQuery,
+        layout: Layout,
+        eight: ModuleType | None = None,
+        random_bytes: RandomBytes = os.urandom,
     ) -> None:
         if query.levels != layout.levels or query.threshold != layout.threshold:
             raise MalformedBundle("a query about other features")
@@ -53,6 +66,10 @@ class KernelTables:
         self._starts = np.concatenate([[0], np.cumsum(self._sizes)[:-1]])
         self._pairs = np.concatenate(tables)
         self._base, self._public = (self._windows(one) for one in (SODIUM.multiply_base(ONE), query.public))
+        self._eight = eight
+        if eight:
+            for points in (self._pairs, self._base, self._public):
+                eight.carry(points.reshape(-1, 4, 5))
 
     def slots(self, indices: Indices) -> bytes:
         """As ``Tables.slots``. Raises ``ParameterError`` where an index names no entry: kernels check none."""
@@ -63,15 +80,21 @@ class KernelTables:
         count = len(indices)
         scalars = b"".join(random_scalar(self._random) for _ in range(2 * count))
         drawn = np.frombuffer(scalars, "<u8").reshape(count, 2, 4)
-        factors, fresh = (np.ascontiguousarray(drawn[:, k]) for k in range(2))
-        points = np.empty((2, count, 4, 5), np.uint64)
-        entries = (indices + self._starts).astype(np.int64)
-        self._kernels.slots(entries, self._pairs, factors, fresh, self._base, self._public, points, _TWICE_D)
+        points = self._made((indices + self._starts).astype(np.int64), *(drawn[:, k] for k in range(2)))
         words = np.empty((2, count, 4), np.uint64)
         for half in range(2):
-            self._kernels.encode(points[half], words[half])
+            self._kernels.encode(points[half, :count], words[half])
         encoded = words.astype("<u8", copy=False).view(np.uint8)
         return np.concatenate([encoded[0], encoded[1, :, :TAG_BYTES]], axis=1).tobytes()
+
+    def _made(self, entries: NDArray[np.int64], factors: NDArray[np.uint64], fresh: NDArray[np.uint64]) -> Points:
+        """``[2, slots, 4, 5]``, with some more slots where eight are made at a time."""
+        beyond = -len(entries) % self._eight.LANES if self._eight else 0
+        entries, factors, fresh = (np.pad(one, ((0, beyond), (0, 0))) for one in (entries, factors, fresh))
+        points = np.empty((2, len(entries), 4, 5), np.uint64)
+        made, twice_d = (self._eight.slots, _EIGHT_D) if self._eight else (self._kernels.slots, _TWICE_D)
+        made(entries, self._pairs, factors, fresh, self._base, self._public, points, twice_d)
+        return points
 
     def _tables(self, query: FeasibilityQuery, layout: Layout) -> list[NDArray[np.uint64]]:
         """As ``Tables.of`` makes them, in the same order of random draws: cached ``[entries, 2, 4, 5]`` each."""

@@ -89,6 +89,13 @@ class BlockFile:
     def __len__(self) -> int:
         return len(self.tags)
 
+    def _let_go(self, number: int) -> None:
+        """The mapping's pages of a block that was copied: nobody reads them again, and they would be held twice."""
+        start = -(-self.offsets[number] // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = self.offsets[number + 1] // mmap.PAGESIZE * mmap.PAGESIZE - start
+        if length > 0 and hasattr(mmap, "MADV_DONTNEED"):
+            self.content.madvise(mmap.MADV_DONTNEED, start, length)
+
     def block(self, number: int, *, copied: bool = True) -> list[Any]:
         """The parts of one block, bytes. Raises ``MalformedBundle`` where a bit of it changed.
 
@@ -98,6 +105,8 @@ class BlockFile:
         data = bytes(view) if copied else view
         if not hmac.compare_digest(self.tags[number], _tag(self.key, self.head, number, data)):
             raise MalformedBundle("a prepared block was changed: prepare the cohort anew")
+        if copied:
+            self._let_go(number)
         parts, offset = [], 0
         for _ in range(self.parts):
             (length,) = _LENGTH.unpack_from(data, offset)

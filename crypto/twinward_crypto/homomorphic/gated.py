@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle, ParameterError
 from twinward_crypto.homomorphic import _seal, limbs, parts
-from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks
+from twinward_crypto.homomorphic.block_file import LIMBS, BlockFile, MappedBlocks
 from twinward_crypto.homomorphic.database import Levels, check_levels
 from twinward_crypto.homomorphic.index_block import (
     AnyIndexBlock,
@@ -199,17 +199,27 @@ class EncryptedIndex:
 
     @classmethod
     def map(
-        cls, path: Path, plan: Plan, *, binding: bytes = UNBOUND, key: bytes, resident: int = MAX_ROWS
+        cls,
+        path: Path,
+        plan: Plan,
+        *,
+        binding: bytes = UNBOUND,
+        key: bytes,
+        resident: int = MAX_ROWS,
+        lasting: bool = False,
     ) -> EncryptedIndex:
         """An index from a file that ``write_index`` made; at most ``resident`` blocks stay loaded once scored.
+
+        ``lasting``: the file is anonymous memory that nobody else may write to. Its limbs are scored where they lie,
+        and processes that map it share them; any other file's are copied before they are checked.
 
         Raises:
             MalformedBundle: it is not such a file.
         """
         file = BlockFile.map(path, plan=plan, binding=binding, key=key)
-        return cls(
-            plan, file.rows, binding, MappedBlocks(file, partial(read_index_block, plan, file.version), resident)
-        )
+        read = partial(read_index_block, plan, file.version)
+        copied = not (lasting and file.version == LIMBS)
+        return cls(plan, file.rows, binding, MappedBlocks(file, read, resident, copied=copied))
 
     def shard(self, first: int, last: int) -> EncryptedIndex:
         """The records of blocks ``first .. last - 1``, as an index of its own under the same binding."""

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from twinward_crypto.kernels.place import OFF, VARIABLE, folder, installation, meddler, versions
+from twinward_crypto.kernels.place import OFF, VARIABLE, folder, has_ifma, installation, meddler, versions
 
-FAMILIES: Final = ("screen", "residues", "bfv", "ckks", "edwards")
-"""Modules of this package that hold kernels."""
+FAMILIES: Final = ("screen", "residues", "bfv", "ckks", "edwards", *(("edwards8",) if has_ifma() else ()))
+"""Modules of this package that hold kernels, as far as this processor runs them."""
 _READY: Final = "ready"
 _LOCK: Final = "lock"
 """Says whose folder it is, and is held by whoever compiles into it."""
@@ -38,7 +38,7 @@ def load(family: str) -> ModuleType | None:
     """
     if family in _loaded:
         return _loaded[family]
-    if unusable():
+    if family not in FAMILIES or unusable():
         return None
     with _loading:
         if family not in _loaded:

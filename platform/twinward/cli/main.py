@@ -61,7 +61,7 @@ def _root(
 ) -> None:
     """Options before the subcommand."""
     del version  # it has been shown
-    if context.obj is _ENTRY_POINT:
+    if context.obj is _ENTRY_POINT and context.invoked_subcommand != "vendor":  # which has nothing that logs
         from twinward.cli.logs import configure_logs  # not for --help: structlog is slow to load
 
         configure_logs()

@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from twinward.client.contacts import Contact, KeptCount
 from twinward.client.counts import Count
@@ -25,6 +23,9 @@ from twinward.core.outbound import async_connection, require_token
 from twinward.protocol.criteria import Criteria
 from twinward.protocol.messages import BudgetReply
 from twinward.protocol.terms import Mode, Terms
+
+if TYPE_CHECKING:
+    import httpx
 
 Result = TypeVar("Result")
 
@@ -145,6 +146,8 @@ class AsyncVendorClient:
         headers = request.headers(require_token(self._token))
         if self._http is None:
             self._http = async_connection(self.base_url, timeout=self._timeout_s, plain_http=self._plain_http)
+        import httpx  # loaded by the first connection: what is read offline does without
+
         url = self.base_url + request.path
         more: dict[str, Any] = {"headers": headers, "content": request.content}
         more |= {"timeout": request.timeout(self._timeout_s)} if request.patience_s else {}

@@ -9,9 +9,9 @@ import re
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import httpx
 from pydantic import BaseModel, ValidationError
 
 from twinward.client.checking import (
@@ -330,7 +330,7 @@ class ProtocolSteps:
 
     def _exchange(self, request: Request) -> Steps[dict[str, Any]]:
         answer = yield request
-        if answer.status != httpx.codes.OK:
+        if answer.status != HTTPStatus.OK:
             self.forget()  # a new epoch is the usual reason; the next call fetches the terms again
             raise refusal(answer, request)
         return parsed(answer.content)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
-
-import httpx
 
 from twinward.client.errors import AnswerMalformed, HospitalRefused, OutOfRange
 from twinward.client.question import Question
@@ -224,7 +223,7 @@ def _require_enough(terms: Terms, question: Question) -> None:
     if question.nearest is not None and question.nearest < least:
         raise HospitalRefused(
             f"nothing is told about fewer than {least} patients, in no epoch",
-            status=httpx.codes.FORBIDDEN,
+            status=HTTPStatus.FORBIDDEN,
             hint=f"ask for the nearest {least}; nothing was sent",
         )
 

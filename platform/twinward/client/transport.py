@@ -9,12 +9,15 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-
-import httpx
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from twinward.client.errors import AnswerMalformed, HospitalRefused, HospitalUnreachable
 from twinward.core.errors import BadInput
 from twinward.core.outbound import why_silent
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_ANSWER_BYTES = 256 << 20
 MAX_ERROR_BYTES = 64 << 10
@@ -39,6 +42,8 @@ class Request:
 
     def timeout(self, usual_s: float) -> httpx.Timeout:
         """For httpx: how long to wait."""
+        import httpx
+
         return httpx.Timeout(usual_s, read=usual_s + self.patience_s)
 
     @property
@@ -58,7 +63,7 @@ class Request:
 
     def unpacking(self, response: httpx.Response) -> Unpacking:
         """What takes in the answer's body. An error's is short."""
-        return Unpacking(response, self.most if response.status_code == httpx.codes.OK else MAX_ERROR_BYTES)
+        return Unpacking(response, self.most if response.status_code == HTTPStatus.OK else MAX_ERROR_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ def transport_error(
     error: httpx.HTTPError | httpx.InvalidURL, *, hint: str = "", query_id: str = ""
 ) -> BadInput | HospitalUnreachable:
     """What the HTTP client could not do, in our words; ``hint`` where nothing better is known."""
+    import httpx
+
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
         return BadInput("the hospital's address is not a URL", hint="for instance https://twinward.example")
     message, better = why_silent(error)
@@ -150,7 +157,7 @@ def refusal(answer: Answer, request: Request) -> HospitalRefused:
     hint, wait = _one_line(told.get("hint")), retry_after_s(answer.headers)
     if wait is not None and not hint:
         hint = f"ask again in {math.ceil(wait)} seconds"
-    if answer.status >= httpx.codes.INTERNAL_SERVER_ERROR and request.query_id:
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and request.query_id:
         hint = f"{hint}; {request.if_silent}" if hint else request.if_silent  # who stands in between knows nothing
     refused = HospitalRefused(message, status=answer.status, hint=hint, retry_after_s=wait)
     refused.query_id = request.query_id

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import httpx
-
 from twinward.client.contacts import Contact, KeptCount
 from twinward.client.counts import Count, PreparedCount
 from twinward.client.keys import VendorKeys
@@ -26,6 +24,8 @@ from twinward.protocol.messages import BudgetReply
 from twinward.protocol.terms import Mode, Terms
 
 if TYPE_CHECKING:
+    import httpx
+
     from twinward_crypto.homomorphic.query import QueryKey
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -228,6 +228,8 @@ class VendorClient:
         headers = request.headers(require_token(self._token))
         if self._http is None:
             self._http = connection(self.base_url, timeout=self._timeout_s, plain_http=self._plain_http)
+        import httpx  # loaded by the first connection: what is read offline does without
+
         url = self.base_url + request.path
         more: dict[str, Any] = {"headers": headers, "content": request.content}
         more |= {"timeout": request.timeout(self._timeout_s)} if request.patience_s else {}

@@ -12,7 +12,6 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from twinward.core.errors import BadInput
 
@@ -156,6 +155,8 @@ def _no_proxy(error: Exception) -> BadInput:
 
 def _proxied(error: httpx.HTTPError) -> bool:
     """Whether the environment has a proxy for what was asked (NO_PROXY leaves one out; a loopback address has none)."""
+    from urllib.request import getproxies, proxy_bypass
+
     try:
         url = error.request.url
     except RuntimeError:

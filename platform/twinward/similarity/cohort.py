@@ -35,7 +35,7 @@ from twinward_crypto.matrix.index import key_for
 from twinward_crypto.matrix.scheme import MatrixKey
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Cohort:
     """A snapshot. Who consents later comes with the next one; who withdraws or is erased leaves at once (``without``).
 
@@ -83,6 +83,8 @@ class Cohort:
 
     def without(self, twins: frozenset[TwinId]) -> Cohort:
         """The same cohort less some of its rows. Raises ``NoCohort`` where nobody is left."""
+        if twins.isdisjoint(self.everybody):
+            return self
         staying = [row for row, twin in enumerate(self.twins) if twin not in twins]
         if not staying:
             raise NoCohort
@@ -92,6 +94,11 @@ class Cohort:
 
     def __len__(self) -> int:
         return len(self.twins)
+
+    @cached_property
+    def everybody(self) -> frozenset[TwinId]:
+        """The twins of all rows."""
+        return frozenset(self.twins)
 
     @property
     def binding(self) -> bytes:

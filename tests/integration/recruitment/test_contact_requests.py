@@ -35,6 +35,7 @@ from twinward.demo.serving import served
 from twinward.node import Node, create_node
 from twinward.protocol.contacts import ContactState
 from twinward.protocol.criteria_costs import costs_of, matches
+from twinward.protocol.terms import Mode
 from twinward.recruitment.errors import ContactConflict, NoSuchContact
 from twinward_ledger.formats.leaf import Leaf, LeafKind
 
@@ -365,10 +366,13 @@ def test_the_published_log_tells_a_cohorts_size_with_noise_only(hospital: Hospit
     assert rows[0] == rows[1] + 1
     assert set(grown) == {hospital.client.feasibility_terms().rows}
     assert grown[0] % 64 == 0
-    life = hospital.client.schema().cohort
+    terms = hospital.client.schema()
+    life = terms.cohort
     assert life is not None
     assert life.room == grown[0]
     assert life.taken_ms % 60_000 == 0
+    plans = {one.mode.value: one.plan(terms.feature_schema) for one in terms.modes if one.mode is not Mode.MATRIX}
+    assert life.index_bytes == {mode: plan.prepared_bytes(life.room) for mode, plan in plans.items()}
     assert 0 <= hospital.node.clock.now_ms() - life.taken_ms < 600_000
     assert life.ends_at_s is not None
     hospital.node.audit.checkpoint_and_anchor()

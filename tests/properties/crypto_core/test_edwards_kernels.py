@@ -19,6 +19,7 @@ from twinward_crypto.feasibility import kernel_answer
 from twinward_crypto.feasibility.answer import Layout, Tables
 from twinward_crypto.feasibility.kernel_answer import KernelTables
 from twinward_crypto.feasibility.query import FeasibilityKey, FeasibilityQuery
+from twinward_crypto.kernels.place import has_ifma
 
 PRIME = 2**255 - 19
 NEUTRAL = bytes([1]) + bytes(31)
@@ -77,7 +78,8 @@ def test_what_is_no_point_is_refused(edwards: ModuleType, data: bytes) -> None:
 def both(query: FeasibilityQuery, layout: Layout, indices: np.ndarray, edwards: ModuleType) -> bytes:
     """Slots with nothing left to chance, by libsodium and by kernels."""
     plain = Tables.of(query, layout, random_bytes=seeded("hospital")).slots(indices)
-    assert KernelTables(edwards, query, layout, seeded("hospital")).slots(indices) == plain
+    for eight in (None, kernels("edwards8")) if has_ifma() else (None,):
+        assert KernelTables(edwards, query, layout, eight, seeded("hospital")).slots(indices) == plain
     return plain
 
 
@@ -122,15 +124,19 @@ def test_a_query_about_other_features_is_refused(edwards: ModuleType) -> None:
         KernelTables(edwards, query, Layout((3, 3), 1, ((0,), (1,))))
 
 
-def test_what_a_slot_costs_is_not_told_by_its_entries() -> None:
+@pytest.mark.parametrize("family", ["edwards", "edwards8"])
+def test_what_a_slot_costs_is_not_told_by_its_entries(family: str) -> None:
     """In the kernel's source nothing branches, and no loop is as long as an entry says: a dummy costs what a row does.
 
     The plain code's test counts operations (``test_every_slot_costs_the_same_operations_in_the_same_order``).
     """
-    source = (Path(kernel_answer.__file__).parents[1] / "kernels" / "edwards.py").read_text()
+    source = (Path(kernel_answer.__file__).parents[1] / "kernels" / f"{family}.py").read_text()
     nodes = [
         node for one in ast.walk(ast.parse(source)) if getattr(one, "name", "") == "slots" for node in ast.walk(one)
     ]
     assert not [one for one in nodes if isinstance(one, ast.If | ast.IfExp | ast.While | ast.Break)]
-    bounds = [ast.unparse(one.iter) for one in nodes if isinstance(one, ast.For)]
-    assert bounds == ["range(entries.shape[0])", "range(2)", "range(entries.shape[1])"]
+    bounds = {ast.unparse(one.iter) for one in nodes if isinstance(one, ast.For)}
+    lanes = {"range(0, entries.shape[0], LANES)", "range(LANES)", "range(4)", "range(5)"}
+    assert bounds == {"range(2)", "range(entries.shape[1])"} | (
+        lanes if family == "edwards8" else {"range(entries.shape[0])"}
+    )

@@ -181,6 +181,16 @@ def test_the_gate_opens_whatever_it_is_given_as_seal_does(d: int, weight: int, k
         opener.slots(honest.parts[0][:-1])
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_an_index_takes_is_known_before_it_is_made(weighted: bool) -> None:
+    vendors, gated = plan(3, 16, weighted=weighted, profile=FAST), plan_gated(3, 16, weighted=weighted, profile=GATED)
+    rows = levels_of(vendors, vendors.block_rows + 1, 5)
+    built, index = Database.build(vendors, rows), GateKey.generate(gated).encrypt_index(rows)
+    for made, blocks in ((vendors, built.blocks), (gated, index.blocks)):
+        held = sum(one.limbs.low.nbytes + one.limbs.high.nbytes + one.norms.nbytes for one in blocks)  # type: ignore[union-attr]
+        assert held == made.prepared_bytes(len(rows))
+
+
 @pytest.mark.parametrize("cut", [-1, 1, -64, 64, -10_000])
 @pytest.mark.parametrize("gated", [False, True])
 def test_parts_of_another_length_are_refused(cut: int, gated: bool) -> None:

@@ -63,7 +63,8 @@ class ReleaseService:
         vendor, gone = principal.id, self._erased()
         with self._lock:
             known = self._compared[vendor]
-            fresh = [twin for twin in cohort.twins if twin not in known and twin not in gone]
+            missing = cohort.everybody - known - gone
+            fresh = [twin for twin in cohort.twins if twin in missing] if missing else []
         detail = (("epoch", str(self._secrets.epoch)), ("stands for", "every query until the epoch ends"))
         for start in range(0, len(fresh), _AT_ONCE):
             some = fresh[start : start + _AT_ONCE]
@@ -90,12 +91,12 @@ class ReleaseService:
         vendor, epoch = principal.id, self._secrets.epoch
         with self._history.lock:  # two answers at once to one vendor could otherwise split a group between them
             ever = self._history.told(vendor)
-            here = frozenset(cohort.twins)
+            here = cohort.everybody
             told = present(ever, here)
             closed = self._history.closed(vendor)
             matches = [match for match in matches if match.twin not in closed]
             wanted = self._policy.candidates(matches, told)
-            shown = self.tellable(principal, asked.mode, sorted(wanted.intersection(cohort.twins)))
+            shown = self.tellable(principal, asked.mode, sorted(wanted & here))
             release = self._policy.release(matches, vendor=vendor, epoch=epoch, releasable=shown, told=told)
             handles = frozenset(release.handles if asked.tell is None else ())
             handed = frozenset(twin for twin in shown if self._secrets.handle(vendor, twin) in handles)

@@ -27,7 +27,7 @@ from twinward.similarity.scoring.shards import PreparedCohort, ProcessScorer, Sc
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic.block_file import memory_file
 from twinward_crypto.homomorphic.database import Database, Levels
-from twinward_crypto.homomorphic.gated import EncryptedIndex, GateKey
+from twinward_crypto.homomorphic.gated import GateKey
 from twinward_crypto.homomorphic.parameters import Plan
 
 DEFAULT_WORKERS = 4
@@ -106,7 +106,7 @@ class Scoring:
             return RayScorer(shards, self.ray_address)
         with ExitStack() as holding:
             path, file = holding.enter_context(memory_file("twinward-cohort"))
-            prepared = PreparedCohort(path, plan, binding, len(levels), secrets.token_bytes(32))
+            prepared = PreparedCohort(path, plan, binding, len(levels), secrets.token_bytes(32), lasting=True)
             write(file, levels, prepared.key)
             return ProcessScorer(prepared, self.workers, holding.pop_all())
 
@@ -138,7 +138,7 @@ def _write_index(gate: GateKey, binding: bytes, file: BinaryIO, levels: Levels, 
 
 def _opens(prepared: PreparedCohort) -> bool:
     try:
-        EncryptedIndex.map(prepared.path, prepared.plan, binding=prepared.binding, key=prepared.key)
+        prepared.map()
     except CryptoError:
         return False
     return True

@@ -51,6 +51,7 @@ class PreparedCohort:
         path: the file; for another machine, the file's place there.
         plan, binding, rows: what it holds.
         key: the file's own key, by which changes to it are noticed.
+        lasting: it is anonymous memory that nobody else may write to, and not a file on a disk.
     """
 
     path: Path
@@ -58,6 +59,13 @@ class PreparedCohort:
     binding: bytes
     rows: int
     key: bytes = field(repr=False)
+    lasting: bool = False
+
+    def map(self) -> Database | EncryptedIndex:
+        """The cohort, as its plan says. Raises ``MalformedBundle``."""
+        if self.plan.profile.scheme == "bfv":
+            return Database.map(self.path, self.plan, binding=self.binding, key=self.key)
+        return EncryptedIndex.map(self.path, self.plan, binding=self.binding, key=self.key, lasting=self.lasting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +84,7 @@ class ShardWorker:
     """One shard, opened and scored. The same class runs in a process of this machine and in a Ray actor."""
 
     def __init__(self, prepared: PreparedCohort, span: Span) -> None:
-        kind: type[Database] | type[EncryptedIndex] = (
-            Database if prepared.plan.profile.scheme == "bfv" else EncryptedIndex
-        )
-        cohort = kind.map(prepared.path, prepared.plan, binding=prepared.binding, key=prepared.key)
-        self._shard = cohort.shard(span.first, span.last)
+        self._shard = prepared.map().shard(span.first, span.last)
         for _ in self._shard.blocks:
             pass  # loaded, so that the first query waits for none, and no changed one is put down to a query
 
