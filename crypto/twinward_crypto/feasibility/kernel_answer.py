@@ -90,10 +90,10 @@ class KernelTables:
     def _made(self, entries: NDArray[np.int64], factors: NDArray[np.uint64], fresh: NDArray[np.uint64]) -> Points:
         """``[2, slots, 4, 5]``, with some more slots where eight are made at a time."""
         beyond = -len(entries) % self._eight.LANES if self._eight else 0
-        entries, factors, fresh = (np.pad(one, ((0, beyond), (0, 0))) for one in (entries, factors, fresh))
-        points = np.empty((2, len(entries), 4, 5), np.uint64)
+        some, by, plus = (np.pad(one, ((0, beyond), (0, 0))) for one in (entries, factors, fresh))
+        points = np.empty((2, len(some), 4, 5), np.uint64)
         made, twice_d = (self._eight.slots, _EIGHT_D) if self._eight else (self._kernels.slots, _TWICE_D)
-        made(entries, self._pairs, factors, fresh, self._base, self._public, points, twice_d)
+        made(some, self._pairs, by, plus, self._base, self._public, points, twice_d)
         return points
 
     def _tables(self, query: FeasibilityQuery, layout: Layout) -> list[NDArray[np.uint64]]:
