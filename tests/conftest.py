@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
     gc.set_threshold(20_000, 10, 10)  # 700 looks a thousand times a minute
+    sys.setrecursionlimit(2_000)  # py_ecc, which BLS is held against, lets nested JSON overflow the stack
 
 
 @pytest.fixture(scope="session", autouse=True)

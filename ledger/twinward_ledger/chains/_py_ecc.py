@@ -6,13 +6,21 @@
 * eth_account imports the plain pairing, which takes a thousand inverses modulo p in Python: ``pow`` takes them.
 
 Every power and every inverse stays what it was.
+
+Importing py_ecc lets Python recurse 100,000 deep, in the whole process: from then on a few kilobytes of nested JSON
+overflow the C stack and kill it. Here that ends.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import py_ecc.utils
+
+RECURSION_LIMIT: Final = 2_000
+"""Our contracts call each other a handful deep, which the usual limit is enough for."""
+sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 def _inverse(a: int, n: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinward_ledger.chains import _py_ecc  # noqa: F401 - before py-evm
+from twinward_ledger.chains import _py_ecc  # before py-evm
 
 # isort: split
 import sys
@@ -20,10 +20,7 @@ from eth_utils.address import to_canonical_address
 from twinward_ledger.chains._precompiles import BY_ADDRESS
 from twinward_ledger.chains._sqlite_db import SqliteDb
 
-# Importing py-evm lets Python recurse 100,000 deep, in the whole process: from then on a few kilobytes of nested JSON
-# overflow the C stack and kill it. Our contracts call each other a handful deep, which the usual limit is enough for.
-RECURSION_LIMIT: Final = 2_000
-sys.setrecursionlimit(RECURSION_LIMIT)
+sys.setrecursionlimit(_py_ecc.RECURSION_LIMIT)  # py-evm raises it again
 
 BLOCK_GAS_LIMIT: Final = 30_000_000
 _ENDOWMENT_WEI: Final = 10**27

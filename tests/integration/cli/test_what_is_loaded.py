@@ -107,6 +107,15 @@ def test_status_asks_the_chain_and_no_more(home: Path) -> None:
     assert _of(loaded, *SIMILARITY, "torch", "opacus", "flwr", *SERVER) == []
 
 
+@pytest.mark.parametrize("module", ["rpc", pytest.param("embedded", marks=pytest.mark.slow)])
+def test_no_chain_lets_python_recurse_until_its_stack_overflows(module: str) -> None:
+    """py_ecc and py-evm do, for the whole process: a stranger's nested JSON would end a node."""
+    program = f"import sys, json, twinward_ledger.chains.{module}\ntry: json.loads('[' * 100_000)"
+    program += "\nexcept RecursionError: print(sys.getrecursionlimit())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "2000\n"), done.stderr
+
+
 def test_a_package_that_is_missing_when_it_is_needed_is_named_with_its_extra(home: Path) -> None:
     check = ("access", "check", "--role", "vendor", "--action", "query", "--home", str(home))
     code, said, _ = _loaded(*check, before="import sys\nsys.modules['cedarpy'] = None\n")
