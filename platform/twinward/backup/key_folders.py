@@ -22,7 +22,7 @@ from twinward.backup.errors import InTheWay, KeysMissing
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.core.private_files import UNFINISHED, write_private
-from twinward.node.member_keys import own_keys
+from twinward.node.key_service import own_keys
 from twinward_crypto.errors import ProviderLocked
 from twinward_crypto.keys import KeyProvider
 from twinward_crypto.providers.local import KEY_FILE, KEYSTORE

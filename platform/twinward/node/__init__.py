@@ -22,6 +22,7 @@ A node's home holds, on the embedded defaults:
 ``chain.db``            the embedded chain
 ``study-journal.db``    where the studies stand that this node coordinates
 ``studies.db``          which rounds of which studies this hospital answered: none is answered twice; in no backup
+``status.sealed``       what `node status` found last, sealed; shown again until a file of the home changes
 ``studies.begin``       from which reservation on it knows: what was reserved before is refused (ADR 67)
 ``approvals/``          studies that this hospital's officer approved, each signed by its study key
 ``consortium.json``     where the contracts are
@@ -35,10 +36,33 @@ A node's home holds, on the embedded defaults:
 
 from __future__ import annotations
 
-from twinward.access.interfaces import NODE as SYSTEM
-from twinward.node.errors import translated
-from twinward.node.home import remove_node
-from twinward.node.lifecycle import create_node, join_as_peer, open_node
-from twinward.node.node import Node
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from twinward.access.interfaces import NODE as SYSTEM
+    from twinward.node.errors import translated
+    from twinward.node.home import remove_node
+    from twinward.node.lifecycle import create_node, join_as_peer, open_node
+    from twinward.node.node import Node
+else:
+    _WHERE: Final = {
+        "SYSTEM": ("twinward.access.interfaces", "NODE"),
+        "Node": ("twinward.node.node", "Node"),
+        "create_node": ("twinward.node.lifecycle", "create_node"),
+        "join_as_peer": ("twinward.node.lifecycle", "join_as_peer"),
+        "open_node": ("twinward.node.lifecycle", "open_node"),
+        "remove_node": ("twinward.node.home", "remove_node"),
+        "translated": ("twinward.node.errors", "translated"),
+    }
+
+    def __getattr__(name: str) -> Any:
+        """What is asked for is imported then (PEP 562): who only looks at a home loads no node."""
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, inside = _WHERE[name]
+        globals()[name] = found = getattr(import_module(module), inside)
+        return found
+
 
 __all__ = ["SYSTEM", "Node", "create_node", "join_as_peer", "open_node", "remove_node", "translated"]

@@ -25,13 +25,16 @@ from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict
 
 LOCK_FILE = "serving.lock"
+"""In a home that was ever served. It holds the server's process id, and the moment up to which it followed others."""
+RESTORED_FILE = "restored.json"
+"""In a home that was restored and not put to work yet."""
 CONTACT_WORK_LOCK = "contact-work.lock"
 """In a node's home; it holds nothing: one process at a time tells patients of an approved study."""
 COHORT_LIFE_LOCK = "cohort-life.lock"
 """In a node's home; it holds nothing: one process at a time decides about the snapshot."""
-"""In a home that was ever served. It holds the server's process id, and the moment up to which it followed others."""
 _MAX_BYTES = 64
 FOLLOWED_WITHIN_S = 30.0
+LEAST_FREE_BYTES = 2 << 30
 _LOOK_AGAIN_S = 0.02
 _PROBES_OUTWAITED = 5
 
@@ -109,6 +112,25 @@ def require_not_served(home: Path) -> None:
         _take(descriptor, home, fcntl.LOCK_SH)  # shared: who looks is not taken for a server by others who look
     finally:
         os.close(descriptor)
+
+
+def is_served(home: Path) -> bool:
+    """Whether another process serves a home."""
+    try:
+        require_not_served(home)
+    except Conflict:
+        return True
+    return False
+
+
+def free_bytes(home: Path) -> int:
+    """How much room is left where a home is."""
+    return shutil.disk_usage(home).free
+
+
+def is_nearly_full(home: Path) -> bool:
+    """Whether so little room is left that soon nothing can be logged."""
+    return free_bytes(home) < LEAST_FREE_BYTES
 
 
 def _open(path: Path, flags: int) -> int:

@@ -12,13 +12,13 @@ from pathlib import Path
 from twinward.consortium.identity import Identity
 from twinward.core.config import Settings
 from twinward.core.errors import TwinwardError
-from twinward.core.secret_files import secret_in
 from twinward.node.errors import KeysNotOwn
 from twinward.node.home import home_of
+from twinward.node.key_service import own_keys
 from twinward.vault.keys.keyring import newest_kek
 from twinward.vault.storage.schemas import KEYRING
 from twinward_crypto.errors import InvalidSignature, KeyNotFound
-from twinward_crypto.keys import KekId, KeyProvider, TenantId
+from twinward_crypto.keys import KekId, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.formats.checkpoint import open_checkpoint
@@ -31,18 +31,6 @@ _HINT = (
     "mount or name the key service that this node was made with (TWINWARD_KEYS, or keys in twinward.toml), or restore "
     "it from its backup; only `twinward node init` makes keys"
 )
-
-
-def own_keys(settings: Settings, *, make: bool = False, key_file: Path | None = None) -> KeyProvider:
-    """The hospital's key service, opened. ``make`` a local one that is not there yet: for a new node only.
-
-    A local one's key file lies beside it unless ``key_file`` says where.
-
-    Raises:
-        BadInput: the passphrase cannot be read.
-        KeyProviderError: the service refused or failed, or is not there.
-    """
-    return open_provider(settings.keys_uri, passphrase=_passphrase(settings), make=make, key_file=key_file)
 
 
 def make_identity(settings: Settings, name: str) -> Identity:
@@ -148,9 +136,3 @@ def _wrapping(settings: Settings) -> str:
 def _is_absent(uri: str) -> bool:
     """Whether a database is a file that is not there: to look must not make it."""
     return uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists()
-
-
-def _passphrase(settings: Settings) -> str | None:
-    if settings.passphrase_file is None:
-        return None
-    return secret_in(settings.passphrase_file, "the passphrase")

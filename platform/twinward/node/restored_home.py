@@ -23,13 +23,13 @@ from twinward.core.clock import iso
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, NotAtWork
 from twinward.core.private_files import sync_folder, write_private
+from twinward.node.home import RESTORED_FILE
 from twinward_contracts.artefacts import Artefact
 from twinward_crypto.keys import KekId, KeyProvider, TenantId, WrappedKey
 from twinward_ledger.chains.interfaces import ChainClient, Receipt
 from twinward_ledger.errors import ChainUnavailable
 
-MARK = "restored.json"
-"""In a home that was restored and not put to work yet."""
+MARK = RESTORED_FILE
 DATABASES = ("records", "keyring", "log", "state")
 """The settings that name a home's databases; an empty one is the file in the home."""
 _MAX_BYTES = 64 * 1024

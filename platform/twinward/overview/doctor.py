@@ -6,7 +6,6 @@ finding, too: what does not answer is said, and the others are still made.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,17 +13,16 @@ from typing import Final
 
 from twinward.access.policy import Policy
 from twinward.access.policy_rules import rules
-from twinward.core.errors import Conflict, TwinwardError
+from twinward.core.errors import TwinwardError
 from twinward.core.sentences import Moment, counted, joined, sentence
 from twinward.core.vocabulary import Role
 from twinward.node import Node
-from twinward.node.home import require_not_served
+from twinward.node.home import free_bytes, is_nearly_full, is_served
 from twinward.node.last_backup import last_backup
 from twinward.overview.status import agreed_status, failing_witnesses
 from twinward_crypto.kernels import store as kernels
 from twinward_crypto.kernels.place import versions
 
-LEAST_FREE_BYTES: Final = 2 << 30
 LAGGING: Final = 1000
 """Events that may wait for their anchor."""
 OFFICERS: Final = 2
@@ -77,9 +75,7 @@ def examined(
 
 
 def _server(node: Node) -> Finding:
-    try:
-        require_not_served(node.settings.home)
-    except Conflict:
+    if is_served(node.settings.home):
         return Finding("server", Severity.OK, "a server of this home runs")
     remedy = "twinward node serve"
     return Finding(
@@ -97,9 +93,9 @@ def _restored(node: Node) -> Finding:
 
 
 def _disk(node: Node) -> Finding:
-    free = shutil.disk_usage(node.settings.home).free
-    say = sentence("{free} GiB are free where the home is", free=f"{free / (1 << 30):.1f}")
-    if free < LEAST_FREE_BYTES:
+    home = node.settings.home
+    say = sentence("{free} GiB are free where the home is", free=f"{free_bytes(home) / (1 << 30):.1f}")
+    if is_nearly_full(home):
         return Finding(
             "disk", Severity.BAD, say, "make room: with a full disk nothing is logged, so nothing is permitted"
         )

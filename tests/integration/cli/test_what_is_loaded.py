@@ -101,10 +101,20 @@ def test_serving_loads_nothing_that_prints(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_status_asks_the_chain_and_no_more(home: Path) -> None:
+def test_status_asks_the_chain_and_no_more_and_where_nothing_changed_not_even_that(home: Path) -> None:
     code, said, loaded = _loaded("node", "status", "--home", str(home))
     assert code == 0, said
     assert _of(loaded, *SIMILARITY, "torch", "opacus", "flwr", *SERVER) == []
+    code, said, loaded = _loaded("node", "status", "--home", str(home))
+    assert code == 0, said
+    assert _of(loaded, *CHAIN, *STORES, *WITNESSES, *SIMILARITY, *TRAINING, *SERVER) == []
+    change = (
+        "from twinward.core.config import *; from twinward.node import open_node; from pathlib import Path; import sys"
+    )
+    change += "\nwith open_node(Path(sys.argv[1])) as node: node.consortium.grant_queries('acme', 41)"
+    subprocess.run([sys.executable, "-c", change, str(home)], check=True, timeout=120)  # by another process
+    _, _, loaded = _loaded("node", "status", "--home", str(home))
+    assert {"eth", "sqlalchemy"} <= loaded
 
 
 @pytest.mark.parametrize("module", ["rpc", pytest.param("embedded", marks=pytest.mark.slow)])

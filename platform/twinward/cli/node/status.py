@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from twinward.cli.access import emergency_lines
 from twinward.cli.context import node_at
+from twinward.cli.errors import errors_taught
 from twinward.cli.output import HomeOption, JsonOption, say, show_json
+from twinward.core.clock import SystemClock, iso
+from twinward.core.config import Settings
 from twinward.core.errors import Conflict, TwinwardError, Unavailable
+from twinward.overview.status_note import Basis, NotedStatus, note_status, noted_status
 
 if TYPE_CHECKING:
     from twinward.node import Node
@@ -26,29 +31,48 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     First what `twinward node doctor` finds (but for its slow checks) and what waits for an officer. Last who can change
     the consortium, and each change that is proposed: a quorum of hospitals can stop it meanwhile.
 
+    Where nothing in the home changed since it was last asked, it says again what it said then ("as of"), for ten
+    minutes at most; `twinward node doctor` looks anew each time.
+
     What the node knows by itself is shown as well where the consortium's contracts cannot be read; then the error comes
     last (--json: the member "error"). Exit codes: 0, 3 no node in the home, 4 the contracts are an earlier release's
     (`twinward consortium renew`), 7 the chain does not answer, 8 the log is not what was signed.
 
     Example: twinward node status --json
     """
-    with node_at(home, as_json=as_json) as node:
-        shown, problem = _status(node)
+    with errors_taught(as_json=as_json):
+        found, problem = _found(home, as_json=as_json)
         if as_json:
-            show_json(shown)
+            show_json(found.shown)
             if problem is not None:
                 raise typer.Exit(problem.exit_code)
             return
-        _print_own(shown, emergency_lines(node.emergencies.counts()))
+        _print_own(found.shown, found.emergencies)
         if problem is not None:
             raise problem
-        _print_agreed(shown)
+        _print_agreed(found.shown)
+
+
+def _found(home: Path | None, *, as_json: bool) -> tuple[NotedStatus, TwinwardError | None]:
+    """How things stand, as of the last time it was asked if nothing changed since, and why the contracts cannot be read
+    where they cannot."""
+    settings, clock = Settings.load(home), SystemClock()
+    noted = noted_status(settings, clock.now_ms())
+    if noted is not None:
+        return noted, None
+    before, at_ms = Basis.of(settings), clock.now_ms()
+    with node_at(home, as_json=as_json) as node:
+        shown, problem = _status(node)
+        found = NotedStatus(at_ms, {"as_of": iso(at_ms)} | shown, emergency_lines(node.emergencies.counts()))
+    if problem is None:
+        note_status(settings, found, before)
+    return found, problem
 
 
 def _print_own(shown: dict[str, Any], emergencies: list[str]) -> None:
     """What the node knows by itself."""
     log = shown["log"]
-    say(f"{shown['hospital']} ({shown['tenant']}): {shown['verdict']}")
+    say(f"{shown['hospital']} ({shown['tenant']}): {shown['verdict']} (as of {shown['as_of'][:16]})")
     for one in shown["findings"]:
         remedy = f" → {one['remedy']}" if one["remedy"] else ""
         say(f"{_WHEN[one['severity']]:<9} {one['check']}: {one['say']}{remedy}")
