@@ -107,7 +107,8 @@ def test_status_asks_the_chain_and_no_more_and_where_nothing_changed_not_even_th
     assert _of(loaded, *SIMILARITY, "torch", "opacus", "flwr", *SERVER) == []
     code, said, loaded = _loaded("node", "status", "--home", str(home))
     assert code == 0, said
-    assert _of(loaded, *CHAIN, *STORES, *WITNESSES, *SIMILARITY, *TRAINING, *SERVER) == []
+    kept = [one for one in STORES if one != "twinward.vault"]  # its errors are named by every command
+    assert _of(loaded, *CHAIN, *kept, *WITNESSES, *SIMILARITY, *TRAINING, *SERVER) == []
     change = (
         "from twinward.core.config import *; from twinward.node import open_node; from pathlib import Path; import sys"
     )
