@@ -10,7 +10,7 @@ import typer
 
 from twinward.cli.context import AsOption, TwinArgument, context_of, node_at, twin_of
 from twinward.cli.input import read_input
-from twinward.cli.output import HomeOption, JsonOption, counted, say, show_json, show_table, table
+from twinward.cli.output import HomeOption, JsonOption, counted, say, show_json, show_table, table, tell
 from twinward.core.clock import instant_ms, iso
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Purpose
@@ -36,16 +36,18 @@ def list_(
     """
     with node_at(home, as_json=as_json) as node:
         context = context_of(node, account, Purpose.TREATMENT)
-        desk = node.live.alerts
-        found = desk.of(context, twin_of(node, twin)) if twin else desk.everywhere(context)
+        found, damaged = node.live.alerts.looked_at(context, twin_of(node, twin) if twin else None)
         if as_json:
-            show_json({"alerts": [shown(one) for one in found]})
+            show_json({"alerts": [shown(one) for one in found], "damaged": damaged})
             return
         made = table("alert", "severity", "rule", "twin", "raised", "times", "stands")
         for one in found:
-            made.add_row(one.id, one.severity, one.rule, one.twin, iso(one.raised_ms), str(one.times), standing(one))
+            rule = f"{one.rule}: {one.about}" if one.about else one.rule
+            made.add_row(one.id, one.severity, rule, one.twin, iso(one.raised_ms), str(one.times), standing(one))
         show_table(made)
         say(counted(len(found), "alert waits", "alerts wait"))
+        for name in damaged:
+            tell(f"the alert {name} does not open in its place: somebody altered it; restore live.db from a backup")
 
 
 def acknowledge(alert: AlertArgument, account: AsOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -198,6 +200,7 @@ def shown(one: Alert) -> dict[str, Any]:
         "raised": iso(one.raised_ms),
         "times": one.times,
         "score": one.score,
+        "about": one.about,
         "because": [
             {"time": iso(part.time_ms), "signal": part.signal, "value": part.value}
             | ({"share": one.shares[part.signal]} if part.signal in one.shares else {})

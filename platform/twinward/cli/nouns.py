@@ -72,6 +72,7 @@ NOUNS: Final = (
             "rules": "alerts:rules",
             "back-test": "alerts:back_test",
             "webhook": "alerts:webhook",
+            "remind": "reminders:remind",
         },
     ),
     Noun(

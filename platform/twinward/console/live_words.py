@@ -96,6 +96,7 @@ def alert_row(one: Alert, now_ms: int, name: str = "") -> dict[str, Any]:
         "twin": one.twin,
         "name": name,
         "rule": one.rule,
+        "about": one.about,
         "severity": gettext(word),
         "badge": badge,
         "escalated": one.escalated_ms if waits else None,

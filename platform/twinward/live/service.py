@@ -238,6 +238,11 @@ class Live:
         with self._database.reading() as tables:
             return bool(tables.scorings.all())
 
+    def has_reminders(self) -> bool:
+        """Whether anybody is reminded of medication."""
+        with self._database.reading() as tables:
+            return tables.remindings.find() is not None
+
     def has_measured(self, twin: TwinId) -> bool:
         """Whether anything was ever stored of a twin. Opens nothing."""
         return not self._reader.newest_row(twin).endswith("/0")

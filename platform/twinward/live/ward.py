@@ -15,6 +15,7 @@ from twinward.live.alerts.scores import Score, news2
 from twinward.live.assignments import Assignment
 from twinward.live.parts import LiveParts
 from twinward.live.signals import BY_NAME, LIVE_CATEGORIES, SIGNALS, Signal
+from twinward.live.storage.alerts import EVERY
 from twinward.live.storage.database import Tables
 from twinward.live.storage.reader import SeriesReader
 from twinward.live.timeseries import Samples, joined
@@ -30,6 +31,20 @@ _GRAVITY: Final = {"emergency": 0, "urgent": 1, "notice": 2}
 
 def _grave(alert: Alert) -> tuple[int, int]:
     return _GRAVITY[alert.severity], alert.raised_ms
+
+
+def _asked(tables: Tables, more: Collection[Category]) -> frozenset[Category]:
+    """What a page asks for: medication as well where somebody is reminded of it."""
+    doses = {Category.MEDICATIONS} if tables.remindings.find() is not None else set()
+    return LIVE_CATEGORIES | set(more) | doses
+
+
+def _alerts_of(permits: Sequence[Permit]) -> tuple[Category, ...]:
+    """Alerts of which categories may be shown: none to who may not see all that rules look at."""
+    if not any(one.request.categories >= LIVE_CATEGORIES for one in permits):
+        return ()
+    covered = categories_in([one.request for one in permits])
+    return tuple(one for one in EVERY if one is Category.MONITORING or one in covered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +133,18 @@ class WardDesk:
         self._parts.access.require(context.request(Action.READ))
         with self._parts.database.reading() as tables:
             devices = self._devices(tables, begins)
+            asked = _asked(tables, more)
         twins = [one for one in devices if not self._parts.keyring.is_shredded(one)]
-        shown = self._leave.of_many(context, "ward", twins[:MOST_PATIENTS], LIVE_CATEGORIES | set(more))
+        shown = self._leave.of_many(context, "ward", twins[:MOST_PATIENTS], asked)
         with self._parts.database.reading() as tables:
             found = [self._watched(tables, twin, devices[twin], permits) for twin, permits in shown.items()]
         patients = sorted((one for one in found if one is not None), key=Watched.order)
         return Ward(tuple(patients), len(twins[:MOST_PATIENTS]) - len(patients), len(twins[MOST_PATIENTS:]))
+
+    def with_devices(self) -> list[TwinId]:
+        """Everybody with a device: for other rooms, which ask access control themselves."""
+        with self._parts.database.reading() as tables:
+            return list(self._devices(tables, ""))
 
     def of(self, context: AccessContext, twins: Collection[TwinId]) -> Mapping[TwinId, Watched]:
         """These patients as they are now, as far as the watcher may see; the others are missing."""
@@ -137,7 +158,9 @@ class WardDesk:
         self, context: AccessContext, twin: TwinId, from_ms: int, to_ms: int, more: Collection[Category] = ()
     ) -> History:
         """One patient over a span. Raises ``AccessDenied``, ``TwinNotFound``, ``RecordDamaged``."""
-        permits = self._leave.of_one(context, "patient", twin, LIVE_CATEGORIES | set(more))
+        with self._parts.database.reading() as tables:
+            asked = _asked(tables, more)
+        permits = self._leave.of_one(context, "patient", twin, asked)
         with self._parts.database.reading() as tables:
             lines = [(one.device, each) for one in tables.devices.all() for each in one.line.assignments]
             devices = [(name, one) for name, one in lines if one.twin == twin]
@@ -145,7 +168,8 @@ class WardDesk:
             now = self._watched(tables, twin, with_them, permits)
             if now is None:
                 raise NotFound("there is no such twin")
-            every = None if now.alerts is None else tables.alerts.of(self._parts.keyring.keys(twin))
+            shown = _alerts_of(permits)
+            every = tables.alerts.of(self._parts.keyring.keys(twin), shown) if shown else None
         samples = {}
         for permit in permits:
             for name, runs in self._reader.read_every(permit, from_ms, to_ms).items():
@@ -159,18 +183,18 @@ class WardDesk:
         with self._parts.database.reading() as tables:
             twins = [one for one in tables.alerts.twins() if not self._parts.keyring.is_shredded(one)]
             waiting = [one for one in twins if self._has_waiting(tables, one)]
-        shown = self._leave.of_many(context, "alerts", waiting, LIVE_CATEGORIES | set(more))
+            asked = _asked(tables, more)
+        shown = self._leave.of_many(context, "alerts", waiting, asked)
         found: list[Alert] = []
         damaged = 0
         with self._parts.database.reading() as tables:
             for twin, permits in shown.items():
-                if any(one.request.categories >= LIVE_CATEGORIES for one in permits):
-                    try:
-                        found += [one for one in tables.alerts.of(self._parts.keyring.keys(twin)) if not one.is_done]
-                    except NotFound:
-                        continue
-                    except RecordDamaged:  # what was altered of one patient keeps no other from being looked at
-                        damaged += 1
+                try:
+                    some, broken = tables.alerts.sound(self._parts.keyring.keys(twin), _alerts_of(permits))
+                except NotFound:
+                    continue
+                found += [one for one in some if not one.is_done]
+                damaged += bool(broken)  # what was altered of one patient keeps no other from being looked at
         return Waiting(sorted(found, key=_grave), shown, damaged)
 
     def _has_waiting(self, tables: Tables, twin: TwinId) -> bool:
@@ -195,11 +219,11 @@ class WardDesk:
     ) -> Watched | None:
         """A patient as far as permits reach; None for one who is erased."""
         covered = categories_in([one.request for one in permits])
-        whole = any(one.request.categories >= LIVE_CATEGORIES for one in permits)
+        whole = bool(_alerts_of(permits))
         try:
             keys = self._parts.keyring.keys(twin)
             state = tables.alerts.monitor(keys)
-            every = tables.alerts.of(keys) if whole else ()
+            every = tables.alerts.of(keys, _alerts_of(permits)) if whole else ()
             alerts = tuple(sorted((one for one in every if not one.is_done), key=_grave)) if whole else None
         except NotFound:
             return None

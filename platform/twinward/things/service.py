@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.ids import uuid7
-from twinward.core.vocabulary import Action, Purpose, Role
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.live.assignments import ERASED
 from twinward.things.descriptions import description
 from twinward.things.errors import BadThing, ThingConflict
@@ -197,6 +197,13 @@ class Things:
         sees = self._parts.access.check(files).permitted
         self._parts.access.decide(files if sees else counts)
         return sees
+
+    def in_beds(self) -> list[TwinId]:
+        """Every patient who is in a bed now: for other rooms, which ask access control themselves."""
+        with self._parts.database.reading() as tables:
+            beds = {one.name for one in tables.things() if one.kind is Kind.BED}
+            found = [one for one in tables.open_relations() if one.thing in beds]
+        return [TwinId(one.target) for one in found if one.relation is Relation.ASSIGNED_TO]
 
     def forget_erased(self) -> int:
         """Name patients no longer whose keys are gone: the node's own part of an erasure. How many rows named one."""

@@ -205,6 +205,7 @@ ELSEWHERE = {
     "account untie": _PATIENTS,
     "alerts acknowledge": _LIVE,
     "alerts silence": _LIVE,
+    "alerts remind": "tests/integration/live/test_reminders.py",
     "audit accept-clock": "tests/integration/node/test_clock.py",
     "audit review": "tests/integration/console/test_reviews.py",
     "breach assess": _BREACHES,

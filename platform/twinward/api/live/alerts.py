@@ -74,6 +74,7 @@ def _shown(one: Alert) -> dict[str, Any]:
         "raised": iso(one.raised_ms),
         "times": one.times,
         "score": one.score,
+        "about": one.about or None,
         "because": [
             {
                 "time": iso(part.time_ms),

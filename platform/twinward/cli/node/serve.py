@@ -24,6 +24,7 @@ from twinward.node.kernels import compiled_beside
 
 if TYPE_CHECKING:
     from twinward.api.http.metrics import Metrics
+    from twinward.live.medication.service import Reminders
     from twinward.live.scoring.service import LiveScoring
 
 SUMMARY_EVERY_S = 60.0
@@ -52,6 +53,8 @@ CLOSE_EVERY_S = 60.0
 """How often it is looked which hours of live readings are over."""
 SCORE_EVERY_S = 60.0
 """How often it is looked which hours registered models are to score."""
+REMIND_EVERY_S = 30.0
+"""How often it is looked whose medication is to be looked at."""
 FOLLOW_EVERY_S = 0.25
 """How often it is looked who left a cohort by another process's doing. A command on this home waits for that."""
 
@@ -93,6 +96,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         stack.enter_context(Following(lambda: node.live.watch.tick(), TICK_EVERY_S))
         stack.enter_context(Following(lambda: _close_windows(node), CLOSE_EVERY_S))
         stack.enter_context(Following(_scoring(node), SCORE_EVERY_S))
+        stack.enter_context(Following(_reminding(node), REMIND_EVERY_S))
         if settings.live_alert_url:
             stack.enter_context(FollowUps(lambda: node.live.delivery.carry_on(), NOTICE_EVERY_S))
         if checkpoint_every_s:
@@ -174,6 +178,21 @@ def _scoring(node: Node) -> Callable[[], None]:
             from twinward.node.live_scoring import live_scoring
 
             held.append(live_scoring(node))
+        for one in held:
+            one.run()
+
+    return run
+
+
+def _reminding(node: Node) -> Callable[[], None]:
+    """Reminders of medication; whatever that takes is loaded once somebody asked for them."""
+    held: list[Reminders] = []
+
+    def run() -> None:
+        if not held and node.live.has_reminders():
+            from twinward.node.reminders import reminders
+
+            held.append(reminders(node))
         for one in held:
             one.run()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
@@ -19,6 +21,13 @@ from twinward.live.storage.reader import SeriesReader
 from twinward.live.timeseries import joined
 
 
+class LookedAt(NamedTuple):
+    """Alerts that wait, and the ids of those that do not open: somebody altered them."""
+
+    alerts: list[Alert]
+    damaged: list[str]
+
+
 class AlertDesk:
     """What clinicians do with alerts. Every look and every step is an access, decided and logged."""
 
@@ -29,27 +38,32 @@ class AlertDesk:
     def of(self, context: AccessContext, twin: TwinId, *, all_of_them: bool = False) -> list[Alert]:
         """A patient's alerts that somebody has to look at, or all. Raises ``AccessDenied``, ``TwinNotFound``.
 
-        An alert says what was measured: it is shown to who may see vitals, laboratory values and monitoring.
+        An alert says what was measured: it is shown to who may see vitals, laboratory values and monitoring; one of a
+        dose to who may see medications besides. Those that do not open are left out: ``everywhere`` counts them.
         """
-        self._parts.access.decide(context.request(Action.READ, twin, LIVE_CATEGORIES, detail=(("live", "alerts"),)))
-        with self._parts.database.reading() as tables:
-            found = tables.alerts.of(self._parts.keyring.keys(twin))
-        return [one for one in found if all_of_them or not one.is_done]
+        return self._of(context, twin, all_of_them=all_of_them)[0]
 
     def everywhere(self, context: AccessContext) -> list[Alert]:
         """Alerts of all patients whose alerts the caller may see, the gravest and oldest first."""
+        return self.looked_at(context).alerts
+
+    def looked_at(self, context: AccessContext, twin: TwinId | None = None) -> LookedAt:
+        """The same, of one patient or all, with the ids of alerts that were altered: they keep no other from view."""
         self._parts.access.require(context.request(Action.READ))
+        if twin is not None:
+            return LookedAt(*self._of(context, twin, all_of_them=False))
         with self._parts.database.reading() as tables:
             twins = tables.alerts.twins()
         found: list[Alert] = []
-        for twin in twins:
-            if not self._parts.keyring.is_shredded(twin):
-                try:
-                    found += self.of(context, twin)
-                except AccessDenied:
-                    continue
+        damaged: list[str] = []
+        for one in twins:
+            if not self._parts.keyring.is_shredded(one):
+                with suppress(AccessDenied):
+                    some, broken = self._of(context, one, all_of_them=False)
+                    found += some
+                    damaged += broken
         order = {"emergency": 0, "urgent": 1, "notice": 2}
-        return sorted(found, key=lambda one: (order[one.severity], one.raised_ms))
+        return LookedAt(sorted(found, key=lambda one: (order[one.severity], one.raised_ms)), damaged)
 
     def acknowledge(self, context: AccessContext, alert: str) -> Alert:
         """Say that it was seen. Raises ``AccessDenied``, ``AlertNotFound``, ``AlertConflict``.
@@ -83,19 +97,36 @@ class AlertDesk:
             changes += monitor.follow([one])
         return changes
 
+    def _of(self, context: AccessContext, twin: TwinId, *, all_of_them: bool) -> tuple[list[Alert], list[str]]:
+        """Alerts that the caller may see, and the ids of those that do not open."""
+        seen = (("live", "alerts"),)
+        self._parts.access.decide(context.request(Action.READ, twin, LIVE_CATEGORIES, detail=seen))
+        keys, kinds = self._parts.keyring.keys(twin), [Category.MONITORING]
+        with self._parts.database.reading() as tables:
+            of_doses = tables.alerts.sound(keys, (Category.MEDICATIONS,))
+        if any(of_doses):
+            with suppress(AccessDenied):
+                self._parts.access.decide(context.request(Action.READ, twin, {Category.MEDICATIONS}, detail=seen))
+                kinds.append(Category.MEDICATIONS)
+        with self._parts.database.reading() as tables:
+            found, damaged = tables.alerts.sound(keys, kinds)
+        return [one for one in found if all_of_them or not one.is_done], damaged
+
     def _changed(self, context: AccessContext, name: str, what: str, change: Callable[[Alert], Alert]) -> Alert:
         self._parts.access.require(context.request(Action.WRITE))
         with self._parts.database.reading() as tables:
             twin = tables.alerts.twin_of(name)
         if twin is None:
             raise AlertNotFound("there is no such alert")
-        detail = (("live", what), ("alert", name))
-        self._parts.access.decide(context.request(Action.READ, twin, LIVE_CATEGORIES, detail=(("live", "alerts"),)))
-        request = context.request(Action.WRITE, twin, {Category.MONITORING}, detail=detail)
+        detail, keys = (("live", what), ("alert", name)), self._parts.keyring.keys(twin)
+        with self._parts.database.reading() as tables:
+            category = tables.alerts.category_of(keys, name) or Category.MONITORING
+        seen = LIVE_CATEGORIES if category is Category.MONITORING else LIVE_CATEGORIES | {category}
+        self._parts.access.decide(context.request(Action.READ, twin, seen, detail=(("live", "alerts"),)))
+        request = context.request(Action.WRITE, twin, {category}, detail=detail)
         self._parts.access.require(request)
-        keys = self._parts.keyring.keys(twin)
         with self._parts.database.writing() as tables:
-            found = next((one for one in tables.alerts.of(keys) if one.id == name), None)
+            found = next((one for one in tables.alerts.sound(keys)[0] if one.id == name), None)
             if found is None:
                 raise AlertNotFound("there is no such alert")
             changed = change(found)

@@ -15,12 +15,13 @@ from typing import Final
 
 import msgspec
 
-from twinward.core.vocabulary import TwinId
+from twinward.core.vocabulary import Category, TwinId
 from twinward.live.alerts.monitor import Change, Measurement
 from twinward.live.alerts.rules import Severity
 from twinward.live.errors import AlertConflict
 
 FOLD_MS: Final = 10 * 60_000
+_OF_DOSES: Final = "medication:"
 MAX_SILENCE_MS: Final = 8 * 3_600_000
 
 
@@ -33,6 +34,7 @@ class Alert(msgspec.Struct, frozen=True):
         times: how often its rule rose.
         because: what the rule looked at when it rose last; ``score`` its sum, or a model's score, and then ``shares``
             of it by signal.
+        about: of a dose: what was to be given, and when.
         over_ms: since when the rule is not up any more.
         acknowledged_by, acknowledged_ms: the clinician who has seen it.
         escalate_ms, escalated_ms: when it is to be escalated, and was.
@@ -57,11 +59,21 @@ class Alert(msgspec.Struct, frozen=True):
     silenced_by: str = ""
     silence_reason: str = ""
     shares: dict[str, float] = msgspec.field(default_factory=dict)
+    about: str = ""
+
+    @property
+    def category(self) -> Category:
+        """Under whose key it is kept: an alert of a dose is medication, any other is monitoring."""
+        return Category.MEDICATIONS if self.rule.startswith(_OF_DOSES) else Category.MONITORING
 
     @property
     def is_done(self) -> bool:
         """Whether nobody has to look at it any more: it is over, and somebody has seen it."""
         return self.over_ms is not None and self.acknowledged_ms is not None
+
+    def ended(self, at_ms: int) -> Alert:
+        """Over."""
+        return msgspec.structs.replace(self, over_ms=at_ms)
 
     def rose_again(self, change: Change) -> Alert:
         """One more time."""

@@ -77,6 +77,14 @@ class Watch:
             self.note(tables, keys, list(monitor.follow(measurements)))
             tables.alerts.put_monitor(keys, monitor.state)
 
+    def raise_alert(self, tables: Tables, keys: TwinKeys, alert: Alert) -> bool:
+        """Store an alert that no rule made, and tell of it. False where consent keeps the node from it."""
+        if not self._told(alert, "alert-raised"):
+            return False
+        tables.alerts.put(keys, alert)
+        self._tell(tables, RAISED, alert)
+        return True
+
     def tick(self) -> None:
         """What time alone changes: measurements that stay away, alerts that nobody looks at.
 
@@ -99,7 +107,7 @@ class Watch:
         """Alerts as changes make them, within the transaction that stores what they are of."""
         if not changes:
             return
-        alerts = {one.id: one for one in tables.alerts.of(keys)}
+        alerts = {one.id: one for one in tables.alerts.of(keys, (Category.MONITORING,))}
         for change in changes:
             fitting = next((one for one in reversed(alerts.values()) if one.folds(change)), None)
             if not change.rose:
@@ -114,6 +122,14 @@ class Watch:
                 if fitting is None:
                     self._tell(tables, RAISED, found)
 
+    def escalate(self, tables: Tables, keys: TwinKeys) -> None:
+        """Alerts of a twin that nobody has seen for too long."""
+        now_ms = self._parts.clock.now_ms()
+        for one in tables.alerts.of(keys):
+            if one.is_to_escalate(now_ms) and self._told(one, "alert-escalated"):
+                tables.alerts.put(keys, msgspec.structs.replace(one, escalated_ms=now_ms))
+                self._tell(tables, ESCALATED, one)
+
     def _look(self, keys: TwinKeys) -> None:
         with self._parts.database.writing() as tables:
             monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
@@ -121,7 +137,7 @@ class Watch:
             self.note(tables, keys, changes)
             if changes:
                 tables.alerts.put_monitor(keys, monitor.state)
-            self._escalate(tables, keys)
+            self.escalate(tables, keys)
 
     def _raised(self, twin: TwinId, change: Change) -> Alert:
         now_ms = self._parts.clock.now_ms()
@@ -138,13 +154,6 @@ class Watch:
             shares=dict(change.shares),
         )
 
-    def _escalate(self, tables: Tables, keys: TwinKeys) -> None:
-        now_ms = self._parts.clock.now_ms()
-        for one in tables.alerts.of(keys):
-            if one.is_to_escalate(now_ms) and self._told(one, "alert-escalated"):
-                tables.alerts.put(keys, msgspec.structs.replace(one, escalated_ms=now_ms))
-                self._tell(tables, ESCALATED, one)
-
     def _tell(self, tables: Tables, kind: str, alert: Alert) -> None:
         if self._parts.webhook is not None:
             now_ms = self._parts.clock.now_ms()
@@ -153,7 +162,7 @@ class Watch:
     def _told(self, alert: Alert, what: str) -> bool:
         """Whether the log was told of it; False where consent forbids it, which is not told again at each look."""
         detail = (("live", what), ("rule", alert.rule), ("alert", alert.id), ("severity", alert.severity.value))
-        request = _WATCHING.request(Action.WRITE, alert.twin, {Category.MONITORING}, detail=detail)
+        request = _WATCHING.request(Action.WRITE, alert.twin, {alert.category}, detail=detail)
         if not self._parts.access.check(request).permitted:
             return False
         (permit,) = self._parts.access.decide_many([request])

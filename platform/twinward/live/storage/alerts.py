@@ -1,7 +1,11 @@
-"""Alerts and monitors' memory as they are kept: sealed under the twin's key for monitoring, erased with it."""
+"""Alerts and monitors' memory as they are kept: sealed under the twin's key for monitoring, erased with it.
+
+Alerts of doses are sealed under the key for medications. A row that does not open is named, and hides no other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, TypeVar
 
 import msgspec
@@ -23,6 +27,8 @@ _ALERT: Final = b"twinward/live-alert/1\x00"
 _MONITOR: Final = b"twinward/live-monitor/1\x00"
 _alerts = table_of(AlertRow)
 _monitors = table_of(MonitorRow)
+EVERY: Final = (Category.MONITORING, Category.MEDICATIONS)
+"""What alerts are of."""
 S = TypeVar("S", Alert, MonitorState)
 
 
@@ -49,18 +55,36 @@ class AlertRows:
         """Every twin of which something is remembered."""
         return [TwinId(one) for one in self._connection.execute(select(_monitors.c.twin)).scalars()]
 
-    def of(self, keys: TwinKeys) -> list[Alert]:
-        """A twin's alerts, the oldest first. Raises ``RecordDamaged``."""
-        tag = keys.category_tag(Category.MONITORING)
-        wanted = select(_alerts).where(_alerts.c.twin == keys.twin, _alerts.c.category_tag == tag)
-        rows = self._connection.execute(wanted.order_by(_alerts.c.id)).all()
-        return [_opened(Alert, keys, row.sealed, _ALERT, row.id) for row in rows]
+    def of(self, keys: TwinKeys, categories: Iterable[Category] = EVERY) -> list[Alert]:
+        """A twin's alerts of these categories, the oldest first. Raises ``RecordDamaged``, which names the first."""
+        found, damaged = self.sound(keys, categories)
+        if damaged:
+            raise RecordDamaged(f"the alert {damaged[0]} does not open in its place")
+        return found
+
+    def sound(self, keys: TwinKeys, categories: Iterable[Category] = EVERY) -> tuple[list[Alert], list[str]]:
+        """The same, and the ids of those that do not open in their place."""
+        tags = {keys.category_tag(one): one for one in categories}
+        wanted = select(_alerts).where(_alerts.c.twin == keys.twin, _alerts.c.category_tag.in_(list(tags)))
+        found: list[Alert] = []
+        damaged: list[str] = []
+        for row in self._connection.execute(wanted.order_by(_alerts.c.id)).all():
+            try:
+                found.append(_opened(Alert, keys, row.sealed, _ALERT, row.id, tags[row.category_tag]))
+            except RecordDamaged:
+                damaged.append(row.id)
+        return sorted(found, key=lambda one: (one.raised_ms, one.id)), damaged
 
     def put(self, keys: TwinKeys, alert: Alert) -> None:
         """Store an alert, or what became of it."""
-        tag = keys.category_tag(Category.MONITORING)
-        sealed = _sealed(keys, msgspec.json.encode(alert), _ALERT, alert.id)
+        tag = keys.category_tag(alert.category)
+        sealed = _sealed(keys, msgspec.json.encode(alert), _ALERT, alert.id, alert.category)
         upsert(self._connection, _alerts, id=alert.id, twin=keys.twin, category_tag=tag, sealed=sealed)
+
+    def category_of(self, keys: TwinKeys, alert: str) -> Category | None:
+        """Of which category an alert is that is kept. Opens nothing."""
+        tag = self._connection.execute(select(_alerts.c.category_tag).where(_alerts.c.id == alert)).scalar()
+        return next((one for one in EVERY if keys.category_tag(one) == tag), None)
 
     def twin_of(self, alert: str) -> TwinId | None:
         """Whose an alert is. Opens nothing."""
@@ -80,16 +104,18 @@ class AlertRows:
             self._connection.execute(gone)
 
 
-def _sealed(keys: TwinKeys, content: bytes, label: bytes, row: str) -> bytes:
-    key = keys.category_key(Category.MONITORING)
+def _sealed(keys: TwinKeys, content: bytes, label: bytes, row: str, category: Category = Category.MONITORING) -> bytes:
+    key = keys.category_key(category)
     return seal(key, pad(content), _aad(label, keys.twin, row), generation=keys.generation)
 
 
-def _opened(kind: type[S], keys: TwinKeys, sealed: object, label: bytes, row: str) -> S:
+def _opened(
+    kind: type[S], keys: TwinKeys, sealed: object, label: bytes, row: str, category: Category = Category.MONITORING
+) -> S:
     try:
         if not isinstance(sealed, bytes):
             raise OpenError
-        content = unpad(open_sealed(keys.category_key(Category.MONITORING), sealed, _aad(label, keys.twin, row)))
+        content = unpad(open_sealed(keys.category_key(category), sealed, _aad(label, keys.twin, row)))
         return msgspec.json.decode(content, type=kind)
     except (OpenError, msgspec.MsgspecError):
         raise RecordDamaged("an alert, or what a monitor remembers, does not open in its place") from None

@@ -15,6 +15,7 @@ from twinward.live.storage.devices import DeviceRows
 from twinward.live.storage.messages import MessageRows
 from twinward.live.storage.notices import NoticeRows
 from twinward.live.storage.quarantine import QuarantineRows
+from twinward.live.storage.remindings import RemindingRows
 from twinward.live.storage.scorings import ScoringRows
 from twinward.live.storage.series import SeriesRows
 from twinward.live.storage.sources import SourceRows
@@ -35,6 +36,7 @@ class Tables:
     messages: MessageRows
     notices: NoticeRows
     scorings: ScoringRows
+    remindings: RemindingRows
 
 
 class LiveDatabase:
@@ -79,4 +81,5 @@ class LiveDatabase:
             MessageRows(connection, self._keys),
             NoticeRows(connection, self._keys),
             ScoringRows(connection, self._keys),
+            RemindingRows(connection, self._keys),
         )

@@ -125,10 +125,17 @@ class ScoringRow(_Base, _Revised, table=True):
     __table_args__ = WITHOUT_ROWID
 
 
+class RemindingRow(_Base, _Revised, table=True):
+    """In whose name medication is watched."""
+
+    __tablename__ = "live_reminding"
+    __table_args__ = WITHOUT_ROWID
+
+
 LIVE: Final = Schema(
     name="live",
     application_id=0x54574C56,  # "TWLV"
-    version=5,
+    version=6,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
     unavailable=store_unavailable,

@@ -1,0 +1,1 @@
+"""Medication that is due, and was not given: plans, doses, reminders."""
