@@ -5,7 +5,8 @@ another; a circle is a set of files that import each other in a loop. Imports un
 read as well. It fails where a file or a function is longer than what reads well.
 
 --walks     run five jobs on a real node, made for it, and print how many files and rooms of ``platform/twinward`` each
-            one enters (a file is entered when one of its functions runs), with the files by room
+            one enters (a file is entered when one of its functions runs; what a server does by itself meanwhile is
+            left out), with the files by room
 --json FILE write the figures
 """
 
@@ -165,6 +166,8 @@ import json, os, signal, sys, threading
 entered, base, out = set(), sys.argv.pop(1), sys.argv.pop(1)
 def spy(frame, event, _):
     code = frame.f_code
+    if threading.current_thread().name.startswith("background "):  # node.background: nobody's request
+        return
     if event == "call" and code.co_flags & 1 and code.co_name[0] != "<" and code.co_filename.startswith(base):
         entered.add(code.co_filename)
 def tell(*_):

@@ -18,9 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from twinward.access.account_desk import AccountDesk
 from twinward.access.account_store import AccountRecord, ClientCertificateRecord
-from twinward.access.accounts import Accounts, require_client_role
-from twinward.access.errors import TokenRefused
-from twinward.access.interfaces import AccessContext, Principal
+from twinward.access.accounts import require_client_role
+from twinward.access.interfaces import AccessContext
 from twinward.core.errors import BadInput, Conflict, NotFound
 
 MOST_BYTES: Final = 16 * 1024
@@ -49,16 +48,6 @@ def read_certificate(pem: bytes, now_ms: int) -> ClientCertificateRecord:
         expires_at_ms=expires_at_ms,
         made_at_ms=now_ms,
     )
-
-
-def require_certificate(accounts: Accounts, principal: Principal, presented: str) -> None:
-    """Raise ``TokenRefused`` where an account wants its certificate, and the connection did not prove one of them.
-
-    ``presented``: the thumbprint of the connection's certificate; empty for none.
-    """
-    record = accounts.find(principal.id)
-    if record is not None and (fault := record.certificate_fault(presented, accounts.now_ms())):
-        raise TokenRefused(record.id, principal.standing.token if principal.standing else 0, fault)
 
 
 def add_certificate(

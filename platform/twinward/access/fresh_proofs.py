@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -43,6 +44,15 @@ _SENSITIVE: Final = (
     (_READS, re.compile(r"/fhir/\$export-jobs/[^/]+/.+")),
 )
 """Methods and routes: how people sign in and what is lent, policy and erasure, consent, and what is taken out."""
+
+
+@lru_cache(maxsize=1024)
+def is_sensitive(method: str, route: str) -> bool:
+    """Whether a request asks for a fresh proof: decided once for each route.
+
+    ``route`` is the template that the router chose: a path has ways to be written that a pattern does not foresee.
+    """
+    return any(method in methods and pattern.fullmatch(route) for methods, pattern in _SENSITIVE)
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -136,13 +146,8 @@ class FreshProofs:
             raise TokenRefused(record.id, given.token, fault)
         return replace(record.principal(), standing=standing)
 
-    def require(self, principal: Principal, method: str, route: str) -> None:
-        """Raise ``ProofNeeded`` where a request asks for one, and who asks has a way to give it and has not.
-
-        ``route`` is the template that the router chose: a path has ways to be written that a pattern does not foresee.
-        """
-        if not any(method in methods and pattern.fullmatch(route) for methods, pattern in _SENSITIVE):
-            return
+    def require(self, principal: Principal) -> None:
+        """Raise ``ProofNeeded`` where who asks for something sensitive has a way to give one, and has not."""
         record = self._accounts.find(principal.id)
         proven = principal.standing is not None and principal.standing.proven
         if record is not None and (record.password or record.passkeys or record.identities) and not proven:

@@ -64,7 +64,7 @@ class Facts:
             purpose=request.purpose.value,
             consent=consent.value,
             sensitive=bool(SENSITIVE & request.categories),
-            justified=justification.is_sufficient(request.justification),
+            justified=bool(request.justification) and justification.is_sufficient(request.justification),
             own=_is_own(request),
             derived=bool(request.categories) and request.categories <= DERIVED_FROM.keys(),
             identity=request.categories == {Category.DEMOGRAPHICS},

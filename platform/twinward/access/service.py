@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from twinward.access import justification
 from twinward.access.consent import ALL_DENIED, NO_CONSENT, Consent, ConsentOutcome, ConsentStore, Provision
 from twinward.access.consent_entry import ActorRole, require_in_force
-from twinward.access.emergencies import Emergencies
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import (
     NOT_LENT,
@@ -27,6 +27,9 @@ from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import Clock
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Purpose, TwinId
+
+if TYPE_CHECKING:
+    from twinward.access.emergencies import Emergencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class Access(AccessControl):
         require_standing: raises ``SignInEnded`` where what a principal signed in by is good no longer.
         consents_set: told whose consents were set, before whoever set them is told that it is done.
         lent: whoever asks, with each role that is lent to them now; None where none is.
-        emergencies: bounds them, and begins each with an event of its own; None lets them pass as any access.
+        emergencies: bounds them, and begins each with an event of its own; asked for when glass is first broken. None
+            lets them pass as any access.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class Access(AccessControl):
         *,
         require_standing: Callable[[Principal], None] | None = None,
         consents_set: Callable[[Sequence[TwinId]], None] = lambda _: None,
-        emergencies: Emergencies | None = None,
+        emergencies: Callable[[], Emergencies] | None = None,
         lent: Callable[[Principal], Sequence[Lent]] | None = None,
     ) -> None:
         self.policy = policy
@@ -156,7 +160,7 @@ class Access(AccessControl):
         if self._emergencies is None or not glass:
             logged = self._logged([], decided)
             return [self._answer(*one, entry) for one, entry in zip(decided, logged, strict=True)]
-        with self._emergencies.entering(glass) as entered:
+        with self._emergencies().entering(glass) as entered:
             applied = [entered.applied(request, decision) for request, decision in decided]
             logged = self._logged(entered.events, applied)
         return [

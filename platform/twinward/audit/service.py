@@ -77,8 +77,6 @@ class Audit:
     Attributes:
         sealer: makes entries of events, and opens them.
         completeness: the completeness map; None where none is kept.
-        writes: which twins were written to.
-        proofs: what is proven to others.
     """
 
     def __init__(
@@ -100,9 +98,6 @@ class Audit:
         self.sealer = EventSealer(keys, log.origin)
         self.completeness = None if map_store is None else Completeness(log, map_store, self.sealer, keys, clock)
         self.journal = journal
-        self.writes = WriteIndex(log, self.sealer)
-        self.proofs = Proofs(log, anchors, self.sealer, self.completeness)
-        self._verification = Verification(log, self.sealer, self.completeness, anchors.notes)
 
     @classmethod
     def through(
@@ -115,6 +110,20 @@ class Audit:
         """The trail of an anchorer that is at hand."""
         clock = anchorer.clock
         return cls(anchorer.log, anchorer.journal, keys, map_store, journal, clock=clock, anchorer=lambda: anchorer)
+
+    @cached_property
+    def writes(self) -> WriteIndex:
+        """Which twins were written to."""
+        return WriteIndex(self.log, self.sealer)
+
+    @cached_property
+    def proofs(self) -> Proofs:
+        """What is proven to others."""
+        return Proofs(self.log, self.anchors, self.sealer, self.completeness)
+
+    @cached_property
+    def _verification(self) -> Verification:
+        return Verification(self.log, self.sealer, self.completeness, self.anchors.notes)
 
     @cached_property
     def event_index(self) -> EventIndex:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Literal
+from typing import Literal
 
-from twinward.core.visible_text import visible_line
+from twinward.core.visible_text import visible_event
 
 
 def configure_logs(level: int = logging.WARNING, form: Literal["logfmt", "json"] = "logfmt") -> None:
@@ -22,7 +21,7 @@ def configure_logs(level: int = logging.WARNING, form: Literal["logfmt", "json"]
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _visible,
+            visible_event,
             structlog.processors.JSONRenderer(sort_keys=True)
             if form == "json"
             else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
@@ -30,8 +29,3 @@ def configure_logs(level: int = logging.WARNING, form: Literal["logfmt", "json"]
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
-
-
-def _visible(_logger: Any, _level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """One event stays one line, and steers no terminal that shows it."""
-    return {name: visible_line(value) if isinstance(value, str) else value for name, value in line.items()}

@@ -3,12 +3,13 @@
 A justification, a name or a file's name may hold characters that steer a terminal, turn a line's reading direction
 (UAX #9; "Trojan Source"), show nothing or end a line that is not theirs. Stored, signed and exported for machines they
 stay what they are. Every display for people (console pages, the command line, printed and spreadsheet exports, log
-lines) shows them by these two functions; ``console/static/visible.js`` is the first one in the officer's browser.
+lines) shows them by these functions; ``console/static/visible.js`` is the first one in the officer's browser.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 _CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
@@ -41,6 +42,11 @@ def visible_line(text: str) -> str:
 def visible_value(value: Any) -> Any:
     """What a page's template writes, made visible: a Jinja ``finalize``. Pieces of markup stay themselves."""
     return visible(value) if type(value) is str else value
+
+
+def visible_event(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A line of a log, which stays one line and steers no terminal that shows it: a structlog processor."""
+    return {name: visible_line(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def visible_json(document: str) -> str:

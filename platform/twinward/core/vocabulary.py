@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NewType
 
@@ -85,6 +86,7 @@ HOLDS: Final[Mapping[Category, frozenset[Category]]] = MappingProxyType(
 psychiatric diagnosis is a condition that is kept apart, a genomic finding a laboratory result."""
 
 
+@lru_cache(maxsize=1024)
 def with_sources(categories: frozenset[Category]) -> frozenset[Category]:
     """The categories whose denial forbids these: derived data needs leave for everything it was derived from, and what
     is kept apart for what it is besides.

@@ -209,7 +209,7 @@ class AccessParts(StoreParts):
             self.authority,
             self.clock,
             emergency=self.audit,
-            emergencies=self.emergencies,
+            emergencies=lambda: self.emergencies,
             role_of=lambda name: NODE.role if name == NODE.id else self.accounts.role_of(name),
             require_standing=self.accounts.require_standing,
             lent=self.accounts.lent.acting,

@@ -50,13 +50,17 @@ class Beating(Protocol):
         ...
 
 
+THREADS = "background "
+"""How the names of its threads begin: what they do is nobody's request."""
+
+
 class _Regular:
     """A thread that beats at an interval until it is left."""
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=type(self).__name__.lower(), daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREADS + type(self).__name__.lower(), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -26,12 +26,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from twinward.access import justification as sentences
 from twinward.access import scopes
 from twinward.access.accounts import Accounts
-from twinward.access.client_certificates import require_certificate
 from twinward.access.client_tokens import PREFIX as ACCESS_PREFIX
 from twinward.access.client_tokens import ClientTokens
 from twinward.access.errors import ProofNeeded, ScopeTooNarrow, SignInRefused, TokenRefused
 from twinward.access.fresh_proofs import PREFIX as PROOF_PREFIX
-from twinward.access.fresh_proofs import FreshProofs
+from twinward.access.fresh_proofs import FreshProofs, is_sensitive
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.http.guard import sent_by
 from twinward.core.errors import BadInput
@@ -68,10 +67,10 @@ def bearer_principal(
     """
 
     async def require_fresh(request: Request, found: Principal) -> None:
-        if proofs is None:
+        if proofs is None or not is_sensitive(request.method, request.scope["route"].path):
             return
         try:
-            proofs.require(found, request.method, request.scope["route"].path)
+            proofs.require(found)
         except ProofNeeded:
             via = (("via", "token"), ("address", address_of(request)))
             await run_in_threadpool(proofs.missing, found, via)
@@ -93,7 +92,7 @@ def bearer_principal(
         try:
             certificate = certificate_of(request)
             found, granted = known(credentials.credentials, certificate)
-            require_certificate(accounts, found, certificate)
+            _require_certificate(accounts, found, certificate)
         except TokenRefused as refusal:
             via = (("via", "token"), ("address", address_of(request)))
             await run_in_threadpool(accounts.token_refused, refusal, via)
@@ -110,6 +109,16 @@ def bearer_principal(
         return found
 
     return principal
+
+
+def _require_certificate(accounts: Accounts, principal: Principal, presented: str) -> None:
+    """Raise ``TokenRefused`` where an account wants its certificate, and the connection did not prove one of them.
+
+    ``presented``: the thumbprint of the connection's certificate; empty for none.
+    """
+    record = accounts.find(principal.id)
+    if record is not None and (fault := record.certificate_fault(presented, accounts.now_ms())):
+        raise TokenRefused(record.id, principal.standing.token if principal.standing else 0, fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +147,12 @@ async def stated_in_headers(
     for name in (PURPOSE_HEADER, JUSTIFICATION_HEADER):
         if len(request.headers.getlist(name)) > 1:
             raise BadInput(f"{name} is given more than once", hint="send it once")
-    return Stated(_purpose(x_purpose_of_use), sentences.bounded(_decoded(x_justification)))
+    return Stated(_purpose(x_purpose_of_use), _said(_decoded(x_justification)))
+
+
+def _said(justification: str) -> str:
+    """Tidied; most requests say none."""
+    return sentences.bounded(justification) if justification else ""
 
 
 async def stated(
@@ -151,7 +165,7 @@ async def stated(
     for name in ("purpose", "justification"):
         if len(request.query_params.getlist(name)) > 1:
             raise BadInput(f"the parameter {name} is given more than once", hint="send it once")
-    said = sentences.bounded(justification)
+    said = _said(justification)
     if headers.purpose and purpose and headers.purpose is not purpose:
         raise BadInput(f"{PURPOSE_HEADER} and the parameter purpose contradict each other", hint="send one of them")
     if headers.justification and said and headers.justification != said:
