@@ -66,7 +66,7 @@ def rows(count: int, dimension: int) -> np.ndarray:
 
 def main(count: int, dimension: int, folder: Path) -> None:
     """Prepare, say so in ``FOLDER/ready.json``, serve."""
-    policy = ServicePolicy(modes=(Mode.GATED,), weighted=False, requests_per_minute=1_000_000)
+    policy = ServicePolicy(modes=(Mode.GATED,), max_weight=1, weighted=False, requests_per_minute=1_000_000)
     made, levels = schema(dimension), rows(count, dimension)
     twins = tuple(TwinId(f"0199e0c2-0000-7000-8000-{row:012x}") for row in range(count))
     secrets = CohortSecrets.generate(EPOCH, made, policy.gated_plan(made))

@@ -152,7 +152,8 @@ def test_an_answer_leaves_at_a_whole_step_after_it_was_charged(counting: Feasibi
     pace = Pace(0.25, now_s=lambda: next(clock), sleep=slept.append)
     data = FeasibilityKey().query([[0] * size for size in LEVELS], binding=BINDING).encode()
     question = FeasibilityQuestion.model_construct(epoch=1, epsilon_millis=1000, bundle=data)
-    counting.count(VENDOR, question, lambda: np.zeros((1, len(LEVELS)), np.int64), pace)
+    own = Feasibility(counting.engine, CountedBudget(1000), (1000,))
+    own.count(VENDOR, question, lambda: np.zeros((1, len(LEVELS)), np.int64), pace)
     assert slept == pytest.approx([0.15])
 
 

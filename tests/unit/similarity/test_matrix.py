@@ -31,7 +31,7 @@ def test_traces_are_scaled_inner_products() -> None:
 @pytest.mark.parametrize("spread", [2, 64])
 def test_records_that_lie_too_evenly_for_a_tree_are_scanned(spread: int) -> None:
     draw = np.random.default_rng(3)
-    centres = draw.integers(spread, 128 - spread, (8, 16))
+    centres = draw.integers(spread, 129 - spread, (8, 16))
     rows = centres[draw.integers(0, 8, 4200)] + draw.integers(-spread, spread, (4200, 16))
     key = key_for(16, 127)
     index = build_index(key, rows, top=127)
