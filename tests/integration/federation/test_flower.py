@@ -111,6 +111,7 @@ def test_a_node_that_is_silent_holds_up_nobody_and_one_that_went_is_waited_for_a
 _SILENT_NODE = """
 import threading, time
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.flower import server_app
 from twinward.federation.flower.mail import Mail
@@ -119,6 +120,7 @@ from twinward.federation.site_envelope import greet, is_greeting
 
 server_app._CONNECTED_S = 0.3
 server_app._LOOK_AGAIN_S = 0.05
+TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
 there = HospitalIdentity("there", bytes(32))
 roster = {"there": there.public_key, "deaf": bytes(32)}
 

@@ -94,6 +94,10 @@ class Mail:
                 time.sleep(_AFTER_AN_ERROR_S)
                 for letter in letters:
                     self._outgoing.put(letter)
+            except Exception:  # noqa: BLE001 - they are answered that they were not
+                _LOG.error("letters could not be sent", exc_info=True)
+                for letter in letters:
+                    self.withdraw(letter)
 
     def _push(self, letters: list[Letter]) -> None:
         made = [_made(letter) for letter in letters]
@@ -111,6 +115,9 @@ class Mail:
                 self._pull()
             except httpx.HTTPError as error:
                 _LOG.warning("the SuperLink gives no answers: %s", type(error).__name__)
+                time.sleep(_AFTER_AN_ERROR_S)
+            except Exception:  # noqa: BLE001 - one answer must not end the relay
+                _LOG.error("answers could not be read", exc_info=True)
                 time.sleep(_AFTER_AN_ERROR_S)
             time.sleep(LOOK_EVERY_S)
 
