@@ -76,7 +76,6 @@ class Audit:
 
     Attributes:
         sealer: makes entries of events, and opens them.
-        completeness: the completeness map; None where none is kept.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Audit:
         self.log = log
         self.anchors = anchors
         self.sealer = EventSealer(keys, log.origin)
-        self.completeness = None if map_store is None else Completeness(log, map_store, self.sealer, keys, clock)
+        self._map_store, self._keys, self._clock = map_store, keys, clock
         self.journal = journal
 
     @classmethod
@@ -110,6 +109,13 @@ class Audit:
         """The trail of an anchorer that is at hand."""
         clock = anchorer.clock
         return cls(anchorer.log, anchorer.journal, keys, map_store, journal, clock=clock, anchorer=lambda: anchorer)
+
+    @cached_property
+    def completeness(self) -> Completeness | None:
+        """The completeness map; None where none is kept."""
+        if self._map_store is None:
+            return None
+        return Completeness(self.log, self._map_store, self.sealer, self._keys, self._clock)
 
     @cached_property
     def writes(self) -> WriteIndex:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from twinward.similarity.service import Similarity
     from twinward.things.service import Things
     from twinward.twins.service import Twins
+    from twinward.vault.interfaces import Describing
     from twinward.vault.segments.compaction import Compactor
     from twinward.vault.service import Vault
 
@@ -207,11 +208,15 @@ class Node(AccessParts):
     def vault(self) -> Vault:
         """Seals records, and opens them against a permit."""
         from twinward.fhir.mapping.categories import ReleaseByContent
-        from twinward.fhir.search.facets import SearchFacets
         from twinward.vault.service import Vault
 
+        def describing() -> Describing:
+            from twinward.fhir.search.facets import SearchFacets  # where somebody searches
+
+            return SearchFacets()
+
         tenant, release = self.identity.tenant, ReleaseByContent(self.access)
-        return Vault(self.store, self.keyring, self.authority, self.clock, tenant, release, SearchFacets())
+        return Vault(self.store, self.keyring, self.authority, self.clock, tenant, release, describing)
 
     @part
     def compactor(self) -> Compactor:
@@ -313,15 +318,10 @@ class Node(AccessParts):
             self.store,
             self.consents,
             self.clock,
-            departed=self._departed,
+            departed=self._forget_indexes,
             turn=Turn(self.settings.home / ERASURE_WORK_LOCK),
             purged=lambda: (self.live.closing.forget_shredded(), self.things.forget_erased()),
         )
-
-    def _departed(self) -> None:
-        """Keys of patients were destroyed, their records are not purged yet: by these it is told what was of them."""
-        self.live.closing.tie_held()
-        self._forget_indexes()
 
     @part
     def erasure_desk(self) -> ErasureDesk:

@@ -7,7 +7,8 @@ so that a permit is no oracle for what else exists. What is kept where, ``Locato
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 
 from twinward.access.interfaces import Permit, PermitVerifier
@@ -55,15 +56,22 @@ class Vault(Locator):
         clock: Clock,
         tenant: TenantId,
         release: Release | None = None,
-        describing: Describing | None = None,
+        describing: Callable[[], Describing] | None = None,
     ) -> None:
         sealer = Sealer(tenant, keyring.tag)
         super().__init__(store, keyring, sealer)
         self._verifier = verifier
         self._release = release
-        self._index = None if describing is None else SearchIndex(store, clock, tenant, describing)
+        self._describing, self._clock, self._tenant = describing, clock, tenant
         self._segments = SegmentSealer(tenant, sealer.reference_tag, sealer.fingerprint_of)
         self._writer = Writer(store, keyring, verifier, clock, sealer, self._segments)
+
+    @cached_property
+    def _index(self) -> SearchIndex | None:
+        """What records are searched by; None where nobody can say it."""
+        if self._describing is None:
+            return None
+        return SearchIndex(self._store, self._clock, self._tenant, self._describing())
 
     def create_twin(self, permit: Permit) -> None:
         """Make the key of the permit's twin.

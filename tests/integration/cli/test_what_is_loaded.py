@@ -68,6 +68,7 @@ def test_an_import_loads_vault_access_and_audit(home: Path) -> None:
     assert code == 0, said
     assert _of(loaded, *CHAIN, *WITNESSES, *SIMILARITY, *TRAINING, *SERVER) == []
     assert {"twinward.vault.service", "twinward.access.service", "twinward.audit.service"} <= loaded
+    assert _of(loaded, "twinward.access.accounts", "twinward.fhir.search.facets") == []
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Hospital:
         consents = ConsentStore(folder / "consents.db", self.keyring, self.clock)
         self.access = Access(Policy.load(), consents, self.trail, self.authority, self.clock)
         release = ReleaseByContent(self.access)
-        self.vault = Vault(self.store, self.keyring, self.authority, self.clock, TENANT, release, SearchFacets())
+        self.vault = Vault(self.store, self.keyring, self.authority, self.clock, TENANT, release, SearchFacets)
         turns = {name: Turn(folder / f"{name}.lock") for name in ("writing", "conditions")}
         self.twins = Twins(self.vault, self.store, self.access, self.clock, **turns)
         self.fhir = FhirService(self.twins, self.clock)

@@ -50,7 +50,7 @@ def ward(tmp_path: Path) -> Iterator[House]:
 
 def searched(folder: Path) -> House:
     house = build(folder, FixedClock())
-    house.vault = Vault(house.store, house.keyring, house.authority, house.clock, TENANT, None, Plain())
+    house.vault = Vault(house.store, house.keyring, house.authority, house.clock, TENANT, None, Plain)
     return house
 
 
@@ -245,7 +245,7 @@ def test_another_edition_of_facets_reads_none_of_the_blocks_before(
     newer = Plain()
     newer.edition = "2"
     monkeypatch.setattr(newer, "facets", lambda record: Facets(("z", *Plain.facets(newer, record).words)))
-    ward.vault = Vault(ward.store, ward.keyring, ward.authority, ward.clock, TENANT, None, newer)
+    ward.vault = Vault(ward.store, ward.keyring, ward.authority, ward.clock, TENANT, None, lambda: newer)
     wanted = Wanted("Observation", (frozenset("z"),))
     assert len(list(ward.vault.search_twin(ward.permit(twin), wanted))) == 2
     assert held(ward) == 1

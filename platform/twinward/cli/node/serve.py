@@ -200,8 +200,7 @@ def _reminding(node: Node) -> Callable[[], None]:
 
 
 def _close_windows(node: Node) -> None:
-    """Pack and log hours of live readings that are over; tie what waits to who became known since."""
-    node.live.closing.tie_held()
+    """Pack and log hours of live readings that are over."""
     node.live.closing.run()
 
 

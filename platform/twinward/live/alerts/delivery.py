@@ -36,10 +36,8 @@ class Delivery:
         self._clock = clock
 
     def carry_on(self) -> None:
-        """Send what is due, until the receiver fails once or nothing is.
-
-        Raises ``Unavailable``: of this node's store.
-        """
+        """Send what is due, until the receiver fails once or nothing is. Raises ``Unavailable``, ``StoreAltered``:
+        of this node's store."""
         if self._webhook is None:
             return
         for _ in range(MOST_AT_ONCE):
@@ -52,13 +50,8 @@ class Delivery:
         with self._database.reading() as tables:
             return tables.notices.counts()
 
-    def set_aside(self) -> int:
-        """How many notices somebody altered: they are sent to nobody, and hold up no other."""
-        with self._database.reading() as tables:
-            return tables.notices.set_aside()
-
     def dead(self) -> list[Waiting]:
-        """Dead letters, a thousand at most."""
+        """Dead letters, a thousand at most. Raises ``StoreAltered``."""
         with self._database.reading() as tables:
             return tables.notices.dead(_MOST_SHOWN)
 
@@ -78,7 +71,7 @@ class Delivery:
         """One that is due, out of other processes' way for a while."""
         now_ms = self._clock.now_ms()
         with self._database.reading() as tables:
-            if not tables.notices.is_due(now_ms):
+            if tables.notices.due(now_ms) is None:
                 return None
         with self._database.writing() as tables:
             found = tables.notices.due(now_ms)
