@@ -13,8 +13,8 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from twinward.access.errors import SecondFactorNeeded, SignInRefused, TooManyAttempts, WrongRole
+from twinward.access.oidc.hospital_sign_in import HospitalSignIn
 from twinward.access.oidc.id_tokens import MOST_CHARS, ProviderRefused
-from twinward.access.oidc.opening import HospitalSignIn
 from twinward.access.oidc.provider import ProviderSilent
 from twinward.access.oidc.relying_party import FLOW_MS, MOST_CODE_CHARS, Answer
 from twinward.api.http.caller import address_of

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from twinward.access.emergency_follow_up import FollowUp
     from twinward.access.fresh_proofs import FreshProofs
     from twinward.access.interfaces import Permit, Principal
-    from twinward.access.oidc.opening import HospitalSignIn
+    from twinward.access.oidc.hospital_sign_in import HospitalSignIn
     from twinward.access.permits import PermitAuthority
     from twinward.access.policy_desk import PolicyDesk
     from twinward.access.policy_store import PolicyStore
@@ -113,7 +113,7 @@ class AccessParts(StoreParts):
     @part
     def hospital_sign_in(self) -> HospitalSignIn | None:
         """Signing in by the hospital's OpenID provider; None where the settings name none."""
-        from twinward.access.oidc.opening import hospital_sign_in
+        from twinward.access.oidc.hospital_sign_in import hospital_sign_in
 
         return hospital_sign_in(self.settings, self.accounts, self.sign_in_store, self.keyring, self.clock)
 

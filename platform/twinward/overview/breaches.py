@@ -24,7 +24,7 @@ def file_of(
     if form is BreachFormat.CSV:
         return as_csv(found)
     if form is BreachFormat.PDF:
-        from twinward.breach.printed import as_pdf  # what makes PDFs is loaded by who prints
+        from twinward.breach.pdf import as_pdf  # what makes PDFs is loaded by who prints
 
         settings = node.settings
         return as_pdf(case, found, hospital=settings.hospital, at_ms=node.clock.now_ms(), fonts=settings.print_fonts)
