@@ -77,6 +77,10 @@ class Network:
         """The process number of the SuperLink that runs now."""
         return int(re.findall(r"SuperLink (\d+) at", self.said("link"))[-1])
 
+    def supernode(self, name: str) -> int:
+        """The process number of a hospital's SuperNode that runs now."""
+        return int(re.findall(r"SuperNode (\d+) for", self.said(name))[-1])
+
     def kill_runner(self, name: str) -> None:
         self.processes[name].kill()
         self.processes[name].wait()

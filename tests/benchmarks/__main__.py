@@ -66,6 +66,7 @@ def benchmarks() -> list[Benchmark]:
     """Every benchmark of every pillar, in order."""
     from tests.benchmarks import (
         console,
+        contacting,
         deciding,
         examining,
         feasibility,
@@ -109,6 +110,7 @@ def benchmarks() -> list[Benchmark]:
         *similarity_http.BENCHMARKS,
         *feasibility.BENCHMARKS,
         *vendor_start.BENCHMARKS,
+        *contacting.BENCHMARKS,
         *federation.BENCHMARKS,
         *poisoning.BENCHMARKS,
         *flower.BENCHMARKS,

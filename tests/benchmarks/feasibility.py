@@ -9,17 +9,21 @@ from typing import TypeVar
 
 import numpy as np
 
-from tests.benchmarks.harness import Benchmark, Figure, Row, Scale, Target, cpu_s_of
+from tests.benchmarks.harness import Arm, Benchmark, Figure, Row, Scale, Target, cpu_s_of, race, versus
 from tests.benchmarks.similarity import require_equal
 from twinward.similarity.feasibility.engine import FeasibilityEngine
+from twinward_crypto.feasibility.answer import Layout, Tables
+from twinward_crypto.feasibility.kernel_answer import KernelTables, tables_for
 from twinward_crypto.feasibility.noise import GeometricNoise
-from twinward_crypto.feasibility.query import Answer, FeasibilityKey
+from twinward_crypto.feasibility.query import Answer, FeasibilityKey, FeasibilityQuery
 from twinward_crypto.kernels import store
 
 NUMERIC, LEVELS, CODES, RECORDED = 16, 32, 64, 4
 WORKERS = 2
 Made = TypeVar("Made")
 BINDING = bytes(32)
+_SLOTS = 4096
+_NOBODY = ("always", "never")
 _SMALLER = "1,500 rows instead of 100,000"
 
 
@@ -57,6 +61,8 @@ def counted(scale: Scale) -> list[Row]:
         spent = [cpu_s_of(pid) - before.get(pid, 0.0) for pid in engine.pids]
     finally:
         engine.close()
+    made = tables_for(FeasibilityQuery.decode(query, levels=levels, binding=BINDING), asked.layout)
+    kinds = race(_kinds(made, asked.layout, rows), scale.pick(7, 3))
     answer = Answer.decode(bundle, slots=engine.slots(1, noise), binding=BINDING)
     vendor_s, found = _timed(lambda: key.matches(answer))
     require_equal(np.array(found - noise.bound), np.array(truth), "feasibility count")
@@ -68,12 +74,28 @@ def counted(scale: Scale) -> list[Row]:
         Row(f"{work}: the query checked, and a process started", Figure(checked_s, "s")),
         Row(f"{work}: criteria encrypted by the vendor", Figure(asked_s * 1e3, "ms")),
         Row(f"{work}: answer counted by the vendor, one core", Figure(vendor_s, "s")),
+        *(
+            versus(f"a slot that {name} matches", kinds, name, "rows", clock="cpu", unit="µs", scale=1e6, kind="times")
+            for name in _NOBODY
+        ),
         Row(f"{work}: query up", Figure(len(query) / 1e3, "kB")),
         Row(
             f"{work}: answer",
             Figure(len(bundle) / 1e6, "MB"),
             target=Target("≤ 4.5 MB", "value", "most", 4.5, short),
         ),
+    ]
+
+
+def _kinds(tables: Tables | KernelTables, layout: Layout, rows: np.ndarray) -> list[Arm]:
+    """As many slots of each kind: of rows, and of nobody."""
+    some = layout.rows(rows[:_SLOTS])
+    nobody = {
+        name: np.tile(np.array(layout.dummy(matches=name == "always"), np.int32), (len(some), 1)) for name in _NOBODY
+    }
+    return [
+        Arm(name, lambda slots=slots: tables.slots(slots), len(some))
+        for name, slots in {"rows": some, **nobody}.items()
     ]
 
 

@@ -66,7 +66,7 @@ def rows(count: int, dimension: int) -> np.ndarray:
 
 def main(count: int, dimension: int, folder: Path) -> None:
     """Prepare, say so in ``FOLDER/ready.json``, serve."""
-    policy = ServicePolicy(modes=(Mode.GATED,), requests_per_minute=1_000_000)
+    policy = ServicePolicy(modes=(Mode.GATED,), max_weight=1, weighted=False, requests_per_minute=1_000_000)
     made, levels = schema(dimension), rows(count, dimension)
     twins = tuple(TwinId(f"0199e0c2-0000-7000-8000-{row:012x}") for row in range(count))
     secrets = CohortSecrets.generate(EPOCH, made, policy.gated_plan(made))
@@ -82,6 +82,7 @@ def main(count: int, dimension: int, folder: Path) -> None:
     answers = AnswersAndTerms(service, once, PublicTerms(HOSPITAL, made, policy, budget, signer))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()
     ready = {"port": listener.getsockname()[1], "key": signer.key, "prepared_s": took, "prepared_cpu_s": spent}
     (folder / "ready.new").write_text(json.dumps(ready))
     (folder / "ready.new").replace(folder / "ready.json")

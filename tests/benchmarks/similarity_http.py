@@ -102,7 +102,8 @@ def _cpu_s(leader: int) -> float:
 BENCHMARKS = (
     Benchmark(
         "similarity.http",
-        f"the {NEAREST} nearest asked of a served cohort, held against brute force; access is permitted and not logged",
+        f"the {NEAREST} nearest asked of a served cohort without weights (with them the index is twice as large"
+        " and scored in twice the time), held against brute force; access is permitted and not logged",
         asked,
         in_quick=False,
     ),

@@ -115,7 +115,7 @@ def test_every_benchmark_is_listed_once_and_says_what_it_does(capsys: pytest.Cap
     assert command.main(["--list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in names)
-    assert len(command.not_built()) > 10
+    assert len(command.not_built()) >= 10
 
 
 def test_the_capacity_model_names_rows_that_there_are() -> None:

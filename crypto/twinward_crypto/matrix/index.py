@@ -17,9 +17,12 @@ import numpy as np
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.matrix._entropy import SYSTEM, Entropy, Indices, Reals
 from twinward_crypto.matrix.encrypted_tree import NO_RECORD, EncryptedTree, Patch
-from twinward_crypto.matrix.partition_tree import LEAF_SIZE, PartitionTree, cut_in_two
+from twinward_crypto.matrix.partition_tree import LEAF_SIZE, PartitionTree, cut_in_two, share_of_a_scan
 from twinward_crypto.matrix.scheme import MatrixKey
 from twinward_crypto.matrix.token import EXTRA, centred, reach_of
+
+_MANY = 4096
+"""Fewer records are searched in no time, by a tree or without."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,12 +75,18 @@ class OutsourcedIndex:
         self._position_of = {row: position for position, row in enumerate(self._rows)}
         self._built, self._changes = len(self._rows), 0
         self._root = plain.root
+        self._asked_size: int | None = leaf_size
         self.tree: EncryptedTree
 
     @property
     def rows(self) -> Indices:
         """The row at each outsourced position, deleted ones included. Stays at the hospital."""
         return np.array(self._rows, dtype=np.int64)
+
+    @property
+    def scans(self) -> bool:
+        """Whether one leaf holds everything, so that a search tests every record."""
+        return self._root < 0
 
     @property
     def worn(self) -> bool:
@@ -131,7 +140,7 @@ class OutsourcedIndex:
             np.rint(levels).astype(np.int64).reshape(len(positions), -1),
             top=self._top,
             binding=binding,
-            leaf_size=self._leaf_size,
+            leaf_size=self._asked_size,
             entropy=self._entropy,
         )
         made._rename({place: self._rows[position] for place, position in enumerate(positions)})
@@ -223,16 +232,25 @@ def build_index(
     *,
     top: int,
     binding: bytes = bytes(32),
-    leaf_size: int = LEAF_SIZE,
+    leaf_size: int | None = None,
     entropy: Entropy = SYSTEM,
 ) -> OutsourcedIndex:
     """Build the partition tree of ``int64[n, d]`` levels in ``0 .. top`` and encrypt every node and record.
+
+    ``leaf_size``: records of a leaf. Where none is said, as many as pay: of many records that lie so evenly that a tree
+    makes as many tests as a scan, one leaf holds all.
 
     Raises:
         ParameterError: the array does not fit the key or has a level out of range.
     """
     vectors = _vectors(key, levels, top)
-    index = OutsourcedIndex(key, top, leaf_size, entropy, PartitionTree.build(vectors, leaf_size), vectors)
+    held = leaf_size or LEAF_SIZE
+    plain = PartitionTree.build(vectors, held)
+    if leaf_size is None and len(vectors) >= _MANY and share_of_a_scan(plain, vectors) >= 1:
+        held = 2 * len(vectors)  # room for more insertions than a rebuild waits for
+        plain = PartitionTree.build(vectors, held)
+    index = OutsourcedIndex(key, top, held, entropy, plain, vectors)
+    index._asked_size = leaf_size
     index._outsource(binding)
     return index
 

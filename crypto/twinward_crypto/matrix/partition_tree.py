@@ -22,6 +22,7 @@ Reals = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 LEAF_SIZE = 16
+_PROBES = 8
 SLACK = 1e-5
 """Added to the radius in inner tests, in level units: rounding may cost a visit, never a result."""
 
@@ -90,6 +91,22 @@ class PartitionTree:
         """The rows in some leaves."""
         parts = [self.order[self.leaf_starts[leaf] : self.leaf_starts[leaf + 1]] for leaf in leaves]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def share_of_a_scan(tree: PartitionTree, vectors: Reals) -> float:
+    """How many tests searches make, of a scan's: measured on some of the records, each hitting one in a thousand.
+
+    Clustered records take some hundredths of a scan. Of uniform ones in 16 features and more a search sees nearly all,
+    and pays for the inner tests besides.
+    """
+    count, made = len(vectors), 0
+    asked = vectors[:: max(1, count // _PROBES)][:_PROBES]
+    for query in asked:
+        distances = ((vectors - query) ** 2).sum(axis=1)
+        wanted = count // 1000
+        found = tree.search(vectors, query, int(np.partition(distances, wanted)[wanted]))
+        made += found.inner_tests + found.leaf_tests
+    return made / (count * len(asked))
 
 
 class _Builder:

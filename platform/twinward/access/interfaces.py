@@ -175,6 +175,10 @@ class AccessControl(ABC):
     def check(self, request: AccessRequest) -> Decision:
         """A dry run that explains itself. Nothing is logged, nothing may be opened with it."""
 
+    def barred_by_consent_alone(self, request: AccessRequest) -> bool:  # noqa: ARG002
+        """Whether policy would permit what the patient's consent withholds. A dry run. False where unsure."""
+        return False
+
     @abstractmethod
     def decide(self, request: AccessRequest) -> Permit:
         """Decide one request, log it durably, then give the permit or raise ``AccessDenied``."""

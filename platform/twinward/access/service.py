@@ -126,6 +126,11 @@ class Access(AccessControl):
             reason = justification.fault(request.justification)  # nothing else stands in the way
         return Decision(verdict.permitted, reason, consent.version, policy.hash, consent.next_change(now_ms))
 
+    def barred_by_consent_alone(self, request: AccessRequest) -> bool:
+        """Whether policy would permit what the patient's consent withholds. A dry run, as ``check``."""
+        of_nobody = Facts.of(request, ConsentOutcome.NONE)
+        return not self.check(request).permitted and self._policy_for(request).evaluate(of_nobody).permitted
+
     def decide(self, request: AccessRequest) -> Permit:
         """Decide, log durably, then give the permit.
 

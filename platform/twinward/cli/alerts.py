@@ -154,7 +154,7 @@ def webhook(
                 "nobody is told of alerts", hint="set live_alert_url in twinward.toml and start the node again"
             )
         revived = live.delivery.revive() if retry else 0
-        (waiting, dead), letters = live.delivery.counts(), live.delivery.dead()
+        (waiting, dead), letters, aside = live.delivery.counts(), live.delivery.dead(), live.delivery.set_aside()
         if as_json:
             show_json(
                 {
@@ -162,6 +162,7 @@ def webhook(
                     "waiting": waiting,
                     "dead": [{"id": one.id} | msgspec.to_builtins(one.notice) for one in letters],
                     "revived": revived,
+                    "altered": aside,
                 }
                 | ({"secret": receiver.secret} if secret else {})
             )
@@ -173,6 +174,8 @@ def webhook(
         if letters:
             show_table(made)
         say(f"{receiver.url}: {counted(waiting, 'notice waits', 'notices wait')}, {dead} undeliverable")
+        if aside:
+            tell(f"{counted(aside, 'notice was', 'notices were')} altered by somebody and not sent: look at the alerts")
         if retry:
             say(f"{counted(revived, 'notice is', 'notices are')} sent again by the served node")
         if secret:

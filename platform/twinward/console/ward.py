@@ -114,7 +114,8 @@ def _tile(one: Watched, name: str, now_ms: int) -> dict[str, Any]:
         "devices": ", ".join(one.devices),
         "values": [value_row(name, one.newest[name], now_ms) for name in TILE if name in one.newest],
         "score": total,
-        "score_badge": _badge(total, whole=not missing),
+        "score_badge": _badge(total, whole=not missing, red=one.score is not None and one.score.is_red),
+        "red": one.score is not None and one.score.is_red,
         "missing": missing,
         "parts": parts,
         "alerts": [alert_row(alert, now_ms) for alert in one.alerts or ()],
@@ -127,9 +128,9 @@ def _tile(one: Watched, name: str, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _badge(total: int | None, *, whole: bool) -> str:
-    """What a score looks like; one that may be higher than it is known to be is not good."""
-    if total is None or total < _MEDIUM:
+def _badge(total: int | None, *, whole: bool, red: bool) -> str:
+    """What a score looks like; one that may be higher than it is known to be is not good, nor is a red one."""
+    if total is None or (total < _MEDIUM and not red):
         return "good" if whole else "plain"
     return "bad" if total >= _HIGH else "warn"
 

@@ -8,6 +8,7 @@ sent and never heard of is sent again under the same id, and counts once.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +48,10 @@ from twinward_ledger.witness.witness import WitnessKeys
 
 SHOWN: Final = 500
 """How many listings, and how many transfers, are read at once: the newest."""
+SHOWN_OF_ONE: Final = 100
+"""Listings of one hospital: whoever offers hundreds hides nobody else's."""
+LOOKED_AT: Final = 5_000
+"""Listings that are looked through for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +279,21 @@ class Exchange:
         return self.transfer(transfer)
 
     def listings(self) -> list[ListingView]:
-        """The newest offers and requests of all hospitals, oldest first. Raises ``ExchangeUnreachable``."""
+        """The newest offers and requests, oldest first, a hundred of each hospital at most: none pushes others out.
+
+        Raises ``ExchangeUnreachable``.
+        """
         with refusals_explained():
-            contract = self._contract()
+            contract, found, shown = self._contract(), list[ListingView](), Counter[str]()
             last = contract.listing_count()
-            return [self._listing_view(contract.listing(one)) for one in range(max(1, last - SHOWN + 1), last + 1)]
+            for number in range(last, max(0, last - LOOKED_AT), -1):
+                one = self._listing_view(contract.listing(number))
+                shown[one.hospital] += 1
+                if shown[one.hospital] <= SHOWN_OF_ONE:
+                    found.append(one)
+                if len(found) == SHOWN:
+                    break
+            return found[::-1]
 
     def transfers(self) -> list[TransferView]:
         """The newest transfers between all hospitals, oldest first. Raises ``ExchangeUnreachable``."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from twinward.access.interfaces import AccessContext, AccessRequest, Permit
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
@@ -86,7 +88,11 @@ class Live:
         return line.assignments[-1]
 
     def release(self, context: AccessContext, device: str, until_ms: int | None = None) -> Assignment:
-        """Say that a device is with its patient no longer. Raises as ``assign``; ``DeviceUnknown``."""
+        """Say that a device is with its patient no longer. Raises as ``assign``; ``DeviceUnknown``.
+
+        What a patient's consent withholds it cannot withhold that: it would keep a device on a patient who wants none.
+        The patient is then ``WITHHELD`` in what this gives.
+        """
         at_ms = self._moment(until_ms)
         require_name(device, "device")
         self._access.require(context.request(Action.WRITE))
@@ -94,7 +100,7 @@ class Live:
             current = tables.devices.find(device).line.current
         if current is None:
             raise DeviceUnknown("this device is assigned to nobody", hint="`twinward device list` shows all")
-        self._decide_on_device(context, device, current.twin, "released", at_ms)
+        told = self._decide_on_end(context, device, current.twin, "released", at_ms)
         with self._database.writing() as tables:
             at = tables.devices.find(device)
             if at.line.current is not None and at.line.current.twin != current.twin:
@@ -103,7 +109,7 @@ class Live:
                 )
             line = at.line.released(at_ms)
             tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
-        return line.assignments[-1]
+        return msgspec.structs.replace(line.assignments[-1], twin=told)
 
     def hand_over(self, context: AccessContext, twin: TwinId, to: TwinId | None) -> list[str]:
         """Release every device that is with a patient, and assign it to another where one is named.
@@ -113,7 +119,7 @@ class Live:
         """
         moments = self._moments(context, twin)
         for device, at_ms in moments.items():
-            self._decide_on_device(context, device, twin, "released", at_ms)
+            self._decide_on_end(context, device, twin, "released", at_ms)
             if to is not None:
                 self._decide_on_device(context, device, to, "assigned", at_ms)
         with self._database.writing() as tables:
@@ -129,7 +135,7 @@ class Live:
     def require_hand_over(self, context: AccessContext, twin: TwinId, to: TwinId) -> None:
         """Whether ``hand_over`` may be done, before anything else is. Raises ``AccessDenied``; both are in the log."""
         for device, at_ms in self._moments(context, twin).items():
-            self._decide_on_device(context, device, twin, "to-be-released", at_ms)
+            self._decide_on_end(context, device, twin, "to-be-released", at_ms)
             self._decide_on_device(context, device, to, "to-be-assigned", at_ms)
 
     def _moments(self, context: AccessContext, twin: TwinId) -> dict[str, int]:
@@ -279,6 +285,19 @@ class Live:
                 hint="say it again then",
             )
         return at_ms
+
+    def _decide_on_end(self, context: AccessContext, device: str, twin: TwinId, what: str, at_ms: int) -> TwinId:
+        """Decide that an assignment ends: about the patient, or, where consent alone keeps that, about the device.
+
+        Gives the patient as the caller may be told. Raises ``AccessDenied``.
+        """
+        detail = (("live", what), ("device", device), ("at", iso(at_ms)))
+        asked = context.request(Action.WRITE, twin, {Category.MONITORING}, detail=detail)
+        if not self._access.barred_by_consent_alone(asked):
+            self._access.decide(asked)
+            return twin
+        self._access.decide(context.request(Action.WRITE, detail=detail))
+        return WITHHELD
 
     def _decide_on_device(self, context: AccessContext, device: str, twin: TwinId, what: str, at_ms: int) -> None:
         detail = (("live", what), ("device", device), ("at", iso(at_ms)))

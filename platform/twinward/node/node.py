@@ -318,10 +318,15 @@ class Node(AccessParts):
             self.store,
             self.consents,
             self.clock,
-            departed=self._forget_indexes,
+            departed=self._departed,
             turn=Turn(self.settings.home / ERASURE_WORK_LOCK),
             purged=lambda: (self.live.closing.forget_shredded(), self.things.forget_erased()),
         )
+
+    def _departed(self) -> None:
+        """Keys of patients were destroyed, their records are not purged yet: by these it is told what was of them."""
+        self.live.closing.tie_held()
+        self._forget_indexes()
 
     @part
     def erasure_desk(self) -> ErasureDesk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,13 +16,15 @@ from twinward.core.config import ANSWERS_FILE, Settings
 from twinward.core.errors import NotAtWork
 from twinward.features.derivation import Measurement
 from twinward.features.monitored_stays import Stays
-from twinward.features.signal_schema import SignalSchema
+from twinward.features.signal_schema import ICU, SignalSchema
+from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.federation.disease_groups import DiseaseGroup, group_of
 from twinward.fhir.mapping.coded_facts import facts_of
 from twinward.fhir.mapping.records import measurements_of
 from twinward.node.home import home_of
 from twinward.node.lifecycle import join_as_peer, open_node
 from twinward.node.node import Node
+from twinward.node.study_log_room import fill_room
 from twinward.twins.read.cohorts import StayReader
 from twinward.vault.interfaces import Record
 
@@ -59,14 +61,18 @@ class VaultStays:
         if self._reader is None:
             known = self.researcher if node is self._own else replace(self.researcher, standing=None)
             self._reader = StayReader(node.twins, node.vault, node.access, known, measure=measured_in)
-        return self._reader.stays(study, signals)
+        stays = self._reader.stays(study, signals)
+        self._fill(node, "stays" if signals == ICU else "measurements")
+        return stays
 
     def groups(self, groups: Sequence[DiseaseGroup]) -> Sequence[str]:
         """Which of these each of them is in, by the Conditions on record that consent lets research read."""
         if self._reader is None:
             return []
         self._require_standing()
-        return [group_of(facts, groups) for facts in self._reader.conditions(recorded_in)]
+        found = [group_of(facts, groups) for facts in self._reader.conditions(recorded_in)]
+        self._fill(self._opened(), "conditions")
+        return found
 
     def withdrawn(self) -> frozenset[int]:
         """Which of them have withdrawn since."""
@@ -74,6 +80,12 @@ class VaultStays:
             return frozenset()
         self._require_standing()
         return self._reader.withdrawn()
+
+    def _fill(self, node: Node, kind: str) -> None:
+        """Let the log not tell how many patients were read."""
+        assert self._reader is not None and self._own is not None  # noqa: S101, PT018 - it has just read
+        with closing(AnsweredRounds(memory_of(self._own.settings, self.name))) as memory:
+            fill_room(node.audit, memory, kind, self._reader.decided, node.clock.now_ms())
 
     def _require_standing(self) -> None:
         """Raise ``NotAuthenticated`` where the researcher's account is good no longer."""

@@ -303,6 +303,10 @@ def _face(node: Node) -> Finding:
 
 
 def _alerts(node: Node) -> Finding:
+    altered = node.live.delivery.set_aside() if node.settings.live_alert_url else 0
+    if altered:
+        say = sentence("{altered} notices of alerts were altered by somebody, and told to nobody", altered=altered)
+        return Finding("alerts", Severity.BAD, say, "look at what waits: twinward alerts list --as CLINICIAN")
     if not node.settings.alert_url:
         say = sentence("nobody is alerted when the glass is broken")
         return Finding("alerts", Severity.NOTE, say, "set alert_url to an address of the hospital's own")

@@ -263,7 +263,7 @@ class Similarity:
             cohort = self._cohort.without(self._erased())
             return cohort.eligibility[rows_where(cohort, where)]
 
-        return feasibility.count(principal, question, counted)
+        return feasibility.count(principal, question, counted, self._pace)
 
     def eligible(self, criteria: Criteria) -> tuple[tuple[TwinId, ...], frozenset[TwinId]]:
         """The cohort as it stands, and who of it meets criteria in the clear. For the hospital: no route leads here.

@@ -93,10 +93,13 @@ class Relations:
             about = mine[-1].target
             if relation is Relation.ASSIGNED_TO:
                 about = told(self._parts, thing, TwinId(about), None)
-            self._parts.access.decide(_request(context, thing, relation, about, "ended", at_ms))
+            request = _request(context, thing, relation, about, "ended", at_ms)
+            if self._parts.access.barred_by_consent_alone(request):  # nobody is kept in a bed by their own no
+                request, about = _request(context, thing, relation, WITHHELD, "ended", at_ms), WITHHELD
+            self._parts.access.decide(request)
             ended = msgspec.structs.replace(mine[-1], until_ms=at_ms)
             tables.end_relation(ended)
-        return ended
+        return msgspec.structs.replace(ended, target=about) if about == WITHHELD else ended
 
     def of(self, thing: Thing, context: AccessContext) -> list[Related]:
         """All of a thing's, the oldest first: for whoever has asked access control; patients as ``told`` to them."""
@@ -182,6 +185,6 @@ def _request(
     context: AccessContext, thing: Thing, relation: Relation, target: str, what: str, at_ms: int
 ) -> AccessRequest:
     detail = (("thing", thing.name), ("what", f"{relation} {what}"), ("at", iso(at_ms)))
-    if relation is Relation.ASSIGNED_TO and target != ERASED:
+    if relation is Relation.ASSIGNED_TO and target not in (ERASED, WITHHELD):
         return context.request(Action.WRITE, TwinId(target), {thing.category}, detail=detail)
     return context.request(Action.WRITE, detail=(*detail, ("to", target)))

@@ -154,7 +154,7 @@ class IndexState:
     """One state of a twin's search index, and of what it is of, in some categories.
 
     Attributes:
-        covered: of each category's heads that are said to be in a block, in order: id, space, version, space.
+        covered: of each category with heads that are said to be in a block, these in order: id, space, version, space.
         uncovered: record id, newest version and category tag of the other heads.
         segments: id and category tag of every segment.
         blocks: all there are.

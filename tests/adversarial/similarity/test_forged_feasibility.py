@@ -24,6 +24,7 @@ from twinward.protocol.feasibility import FeasibilityQuestion
 from twinward.similarity.errors import BudgetExhausted, QueryMalformed
 from twinward.similarity.feasibility.engine import FeasibilityEngine
 from twinward.similarity.feasibility.service import Feasibility
+from twinward.similarity.rate_limit import Pace
 from twinward_crypto.feasibility.answer import Layout, Tables
 from twinward_crypto.feasibility.group import ORDER
 from twinward_crypto.feasibility.noise import GeometricNoise
@@ -144,6 +145,16 @@ def ask(counting: Feasibility, data: bytes, rows: Rows) -> bytes:
 
     question = FeasibilityQuestion.model_construct(epoch=1, epsilon_millis=1000, bundle=data)
     return counting.count(VENDOR, question, lambda: rows).bundle
+
+
+def test_an_answer_leaves_at_a_whole_step_after_it_was_charged(counting: Feasibility) -> None:
+    clock, slept = iter([10.0, 10.6]), list[float]()
+    pace = Pace(0.25, now_s=lambda: next(clock), sleep=slept.append)
+    data = FeasibilityKey().query([[0] * size for size in LEVELS], binding=BINDING).encode()
+    question = FeasibilityQuestion.model_construct(epoch=1, epsilon_millis=1000, bundle=data)
+    own = Feasibility(counting.engine, CountedBudget(1000), (1000,))
+    own.count(VENDOR, question, lambda: np.zeros((1, len(LEVELS)), np.int64), pace)
+    assert slept == pytest.approx([0.15])
 
 
 def test_what_no_client_sends_is_refused_before_it_is_charged_or_a_row_is_seen(counting: Feasibility) -> None:

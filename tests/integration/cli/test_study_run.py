@@ -16,16 +16,22 @@ import pytest
 from tests.integration.cli.conftest import Hospital, fill_vaults, run
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
+from twinward.demo.display import Silent
+from twinward.demo.training import fill_vault
+from twinward.features.signal_schema import ICU
 from twinward.federation.coordinator import Progress
 from twinward.federation.errors import NotApproved, RoundAborted
 from twinward.federation.evaluation.benchmark import synthetic_benchmark
 from twinward.federation.models import COHORT
+from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.study_file import protocol_toml
 from twinward.federation.study_journal import StudyJournal
 from twinward.node import open_node
 from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded, withdraw
+from twinward.node.study_log_room import STEP
 from twinward.node.study_run import JOURNAL_FILE, model_path, paid_for, run_study, sites_of
+from twinward.node.study_source import VaultStays
 
 HOSPITALS = ("st-anna", "northgate", "lakeside")
 CAP = 300_000
@@ -138,7 +144,7 @@ def test_a_study_is_run_registered_and_reported_on(filled: Hospital, tmp_path: P
     newest = filled.asked("study", "models")["models"][0]
     assert (newest["number"], newest["paid_micros"]) == (trained["number"], cost)
     assert filled.asked("study", "card", "sepsis-1")["card"]["study"] == "sepsis-1"
-    listed = filled.asked("audit", "list", "--as", "olga", "--limit", "60")["events"]
+    listed = filled.asked("audit", "list", "--as", "olga", "--agent", "marie", "--limit", "60")["events"]
     assert (
         sum((one["agent"], one["action"]) == ("marie", "train") for one in listed) == 40
     )  # in this hospital's own log
@@ -169,7 +175,7 @@ def test_a_study_with_disease_groups_says_which_has_a_head_and_reads_no_conditio
     path = protocol(tmp_path, "groups-1", "--epsilon", "0.7", *groups)
     trained = filled.asked("study", "run", str(path), "--as", "marie", "--yes")
     assert trained["charged_micros"] == filled.asked("study", "check", str(path))["cost_micros"]
-    listed = filled.asked("audit", "list", "--as", "olga", "--limit", "200")["events"]
+    listed = filled.asked("audit", "list", "--as", "olga", "--agent", "marie", "--limit", "200")["events"]
     read = [one for one in listed if (one["agent"], one["action"]) == ("marie", "train")]
     assert len(read) >= 40
     assert not any("conditions" in one["categories"] for one in read)  # they consented to have monitoring read
@@ -378,3 +384,24 @@ def begun(journal: Path, fingerprint: bytes) -> bool:
         return opened.begun() is not None
     finally:
         opened.close()
+
+
+@pytest.mark.slow
+def test_the_log_grows_by_a_noisy_number_that_does_not_follow_the_patients(filled: Hospital) -> None:
+    """One patient more, and joining again, makes the published log no longer than before; each has an event."""
+    with open_node(filled.home) as node:
+        marie, log = node.accounts.named("marie"), node.log.store
+        source = VaultStays(filled.home, "st-anna", marie)
+        grown, read = [], []
+        for study in ("s-1", "s-2", "s-1"):
+            before = log.size()
+            read.append(len(source.stays(study, ICU)))
+            grown.append(log.size() - before)
+            fill_vault(node, "st-anna", simulate_stays(1, 77), (), Silent())
+    assert read == [read[0], read[0] + 1, read[0] + 2]
+    assert len(set(grown)) == 1
+    assert grown[0] % STEP == 0
+    assert grown[0] > max(read)
+    listed = filled.asked("audit", "list", "--as", "olga", "--action", "train", "--limit", "500")["events"]
+    own = [dict(one["detail"])["study"] for one in listed]
+    assert [own.count(name) for name in ("s-1", "s-2")] == [read[0] + read[2], read[1]]  # each patient's, as ever

@@ -21,11 +21,15 @@ from twinward.core.clock import FixedClock
 from twinward.core.errors import TwinwardError
 from twinward.federation.coordinator import Coordinator, Progress
 from twinward.federation.daemon_site import DaemonSite
+from twinward.federation.errors import RoundAborted
 from twinward.federation.site_socket import SocketChannel
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STUDY = protocol("over-flower", rounds=5)
+
+
+SILENT = protocol("one-is-silent")
 
 
 @pytest.fixture
@@ -39,6 +43,7 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 
 def test_a_study_over_flower_goes_on_when_each_part_is_killed(daemons: Daemons, tmp_path: Path) -> None:
     daemons.approve(STUDY)
+    daemons.approve(SILENT)
     invitation = tmp_path / "i.json"
     invitation.write_bytes(invitation_to(STUDY))
     network = Network(tmp_path, invitation, {name: tmp_path / f"{name}.sock" for name in HOSPITALS})
@@ -69,6 +74,7 @@ def test_a_study_over_flower_goes_on_when_each_part_is_killed(daemons: Daemons, 
         assert max(network.memory_mib(name) for name in HOSPITALS) < 150
         budget = MemoryBudget()
         model = Coordinator(sites, budget, MemoryRegistry(), FixedClock(), progress=kill).train(STUDY).model
+        require_stopped_by_name(network, daemons, "south")
     except TwinwardError as error:
         said = "\n".join(f"--- {name}\n{network.said(name)[-3000:]}" for name in network.processes)
         pytest.fail(f"after {killed}: {error}\n{said}")
@@ -79,6 +85,86 @@ def test_a_study_over_flower_goes_on_when_each_part_is_killed(daemons: Daemons, 
     assert len(killed) == 3
     assert budget.settled == {1: "committed"}
     assert np.isfinite(model.parameters).all()
+
+
+def require_stopped_by_name(network: Network, daemons: Daemons, silent: str) -> None:
+    """A SuperNode that stays connected and never answers stops a study that may lose nobody, and is named."""
+    os.kill(network.supernode(silent), signal.SIGSTOP)
+    with ExitStack() as stack:
+        sites = []
+        for name in HOSPITALS:
+            channel = SocketChannel(network.socket_of(name), 15)
+            stack.callback(channel.close)
+            sites.append(DaemonSite(name, channel, EAST, daemons.approvals("east")))
+        for site in sites:
+            site.address(SILENT)
+        with pytest.raises(RoundAborted, match=f"^{silent} dropped out.*: 3 of 3 hospitals are needed"):
+            Coordinator(sites, MemoryBudget(), MemoryRegistry(), FixedClock()).train(SILENT)
+
+
+def test_a_node_that_is_silent_holds_up_nobody_and_one_that_went_is_waited_for_a_bounded_time() -> None:
+    """A grid of two nodes: one answers nothing, the other greets, and then goes in the middle of a message."""
+    done = subprocess.run([python(), "-c", _SILENT_NODE], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split("\n")[:-1] == ["there: True", "b'answer'", "deaf is not connected", "there did not answer"]
+
+
+_SILENT_NODE = """
+import threading, time
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.flower import server_app
+from twinward.federation.flower.mail import Mail
+from twinward.federation.flower.private_runner import ANSWER, DATA, REQUEST
+from twinward.federation.site_envelope import greet, is_greeting
+
+server_app._CONNECTED_S = 0.3
+server_app._LOOK_AGAIN_S = 0.05
+TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+there = HospitalIdentity("there", bytes(32))
+roster = {"there": there.public_key, "deaf": bytes(32)}
+
+class TwoNodes:
+    nodes, answers, sent = [1, 2], True, {}
+
+    def push_messages(self, messages):
+        for one in messages:
+            one.metadata.__dict__["_message_id"] = one.object_id
+            self.sent[one.object_id] = one
+        return [one.metadata.message_id for one in messages]
+
+    def pull_messages(self, wanted):
+        for number in wanted:
+            asked = self.sent[number]
+            data = asked.content[REQUEST][DATA]
+            if asked.metadata.dst_node_id == 2 and self.answers:
+                said = greet(there, data) if is_greeting(data) else b"answer"
+                yield Message(RecordDict({ANSWER: ConfigRecord({DATA: said})}), reply_to=asked)
+
+def looking(hospitals):
+    while True:
+        hospitals.look()
+        time.sleep(0.05)
+
+grid = TwoNodes()
+hospitals = server_app.Hospitals(Mail(grid), roster, lambda: grid.nodes)
+threading.Thread(target=looking, args=(hospitals,), daemon=True).start()
+deadline = time.monotonic() + 30
+while hospitals._node("there", 0) is None and time.monotonic() < deadline:
+    time.sleep(0.02)
+print("there:", hospitals._node("there", 0) == 2)
+print(hospitals.ask("there", b"question"))
+for name in ("deaf", "there"):
+    grid.answers = False
+    threading.Timer(0.2, lambda: grid.nodes.clear()).start()
+    try:
+        hospitals.ask(name, b"question")
+    except ConnectionError as error:
+        print(error)
+    grid.nodes[:] = [1, 2]
+    grid.answers = True
+    hospitals._node("there", 10)
+"""
 
 
 def test_what_flower_does_not_promise_to_keep_is_as_it_was_read() -> None:

@@ -20,10 +20,12 @@ from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.mapping.records import identifier_key
 from twinward.fhir.rest.service import FhirService
 from twinward.fhir.search.conditional import read_condition
+from twinward.live.errors import MessageConflict
 from twinward.live.hl7.desk import Hl7Desk, Hl7Source
 from twinward.live.hl7.framing import FrameReader, framed
 from twinward.live.hl7.listener import MllpListener
 from twinward.live.hl7.people import authorities_of
+from twinward.live.models import Merger, MessageId
 from twinward.live.timeseries import Span
 from twinward.node.hl7 import Hl7Records, hospital_of
 
@@ -196,6 +198,21 @@ def test_after_a_merger_results_and_devices_are_the_survivors(sender: Interface)
     assert sender.tell("ADT^A40", pid("8"), "MRG|9^^^STMARY") == ["AE", "MRG^1^1 E"], "no circle"
 
 
+def test_of_two_opposite_mergers_that_come_at_once_one_is_taken(sender: Interface) -> None:
+    twins = {}
+    for mrn in ("7", "8"):
+        sender.tell("ADT^A04", pid(mrn))
+        twins[mrn] = sender.twin(mrn)
+    messages, source = sender.ward.live.messages, "adt"
+    one = Merger((identifier_key("Patient", MRN, "7"), twins["7"]), MRN, "8", twins["8"])
+    other = Merger((identifier_key("Patient", MRN, "8"), twins["8"]), MRN, "7", twins["7"])
+    messages.settle(FILING, source, MessageId("a", b"1"), one)
+    with pytest.raises(MessageConflict):
+        messages.settle(FILING, source, MessageId("b", b"2"), other)
+    assert not messages.knows(FILING, source, MessageId("b", b"2"))
+    assert sender.tell("ADT^A40", pid("7"), "MRG|8^^^STMARY^MR")[0] == "AE"
+
+
 def test_identifiers_of_two_patients_are_nobodys(sender: Interface) -> None:
     for mrn in ("7", "8"):
         sender.tell("ADT^A04", pid(mrn))
@@ -217,8 +234,8 @@ def test_consent_says_no_to_a_message_as_a_whole(sender: Interface) -> None:
 
 
 @contextmanager
-def listening(desk: Hl7Desk) -> Iterator[Callable[[], socket.socket]]:
-    listener, stopped = MllpListener("127.0.0.1", 0, desk), threading.Event()
+def listening(desk: Hl7Desk, **bounds: float) -> Iterator[Callable[[], socket.socket]]:
+    listener, stopped = MllpListener("127.0.0.1", 0, desk, **bounds), threading.Event()
     thread = threading.Thread(target=listener.serve, args=(stopped.is_set,))
     thread.start()
     try:
@@ -259,6 +276,22 @@ def test_a_message_that_never_ends_holds_no_connection(sender: Interface, monkey
             with contextlib.suppress(TimeoutError):
                 if slow.recv(1) == b"":
                     raise ConnectionError("it hung up")
+
+
+def test_who_rests_too_long_or_takes_too_many_connections_is_hung_up_on(
+    sender: Interface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twinward.live.hl7.listener.MOST_OF_ADDRESS", 2)
+    monkeypatch.setattr("twinward.live.hl7.listener._LOOK_S", 0.02)
+    with listening(sender.desk, idle_s=0.3) as connect, connect() as one, connect() as two, connect() as three:
+        three.settimeout(5)
+        assert three.recv(1) == b"", "one address has two"
+        assert sender.said(asked(one, framed(sender.message("ADT^A04", pid("7"))))) == ["AA"]
+        for idle in (one, two):
+            idle.settimeout(5)
+            assert idle.recv(1) == b""
+        with connect() as four:  # and there is room again
+            assert sender.said(asked(four, framed(sender.message("ADT^A08", pid("7"))))) == ["AA"]
 
 
 def test_a_store_that_does_not_answer_is_told_without_its_place(

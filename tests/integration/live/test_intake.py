@@ -14,6 +14,7 @@ from twinward.access.interfaces import AccessContext, AccessRequest, Permit
 from twinward.core.errors import BadInput, NotFound, StoreAltered
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.erasure.service import Erasures
+from twinward.live.assignments import WITHHELD
 from twinward.live.errors import AssignmentConflict, IntakeBusy, NothingMeasured, QuarantineFull
 from twinward.live.intake import intake
 from twinward.live.models import Answer, Outcome, Reason
@@ -348,3 +349,29 @@ def test_names_are_checked(ward: Ward) -> None:
     for source in ("", "a b", "x" * 65, "-a", "ä"):
         with pytest.raises(BadInput):
             ward.send(ward.line(subject="Patient/ann"), source=source)
+
+
+def test_a_no_of_the_patients_does_not_keep_a_device_on_them(ward: Ward) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    ward.live.assign(FILING, "monitor-7", ann)
+    ward.consent(ann, Provision(effect="deny", categories=(Category.MONITORING,)))
+    ward.clock.advance(1)
+    with pytest.raises(AccessDenied):
+        ward.live.release(AccessContext(OFFICER, Purpose.COMPLIANCE), "monitor-7")
+    assert ward.live.release(FILING, "monitor-7").twin == WITHHELD
+    event = ward.trail.events[-1]
+    assert (event.twin, event.decision, ("live", "released") in event.detail) == (None, "permit", True)
+    ward.live.assign(FILING, "monitor-7", ben)
+    assert ward.live.release(FILING, "monitor-7", ward.clock.now_ms() + 1).twin == ben
+
+
+def test_what_waited_for_somebody_unknown_is_erased_with_them(ward: Ward) -> None:
+    ward.send(ward.line(72, subject="Patient/ann"), ward.line(70, subject="Patient/ben"))
+    assert len(ward.live.quarantine(FILING)) == 2
+    ann = ward.admit("ann")
+    assert (ward.live.closing.tie_held(), ward.live.closing.tie_held()) == (1, 0)
+    ward.keyring.shred(ann)
+    ward.live.closing.forget_shredded()
+    (held,) = ward.live.quarantine(FILING)
+    assert held.reading is not None
+    assert held.reading.subject == "Patient/ben"

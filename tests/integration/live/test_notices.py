@@ -11,7 +11,7 @@ import pytest
 from tests.integration.live.test_alerts import MINUTE, spo2
 from tests.integration.live.ward import CARING, Ward
 from tests.receiver import Receiver, receiver
-from twinward.core.errors import NotFound, StoreAltered, Unavailable
+from twinward.core.errors import NotFound, Unavailable
 from twinward.core.receiver import post
 from twinward.live.alerts.delivery import Delivery
 from twinward.live.alerts.notices import KEPT_MS, RETRY_S
@@ -121,16 +121,22 @@ def test_a_notice_comes_with_its_alert_or_not_at_all(told: Ward, monkeypatch: py
     assert told.live.delivery.counts() == (0, 0)
 
 
-def test_a_row_that_this_node_did_not_write_is_sent_to_nobody(told: Ward, server: Receiver) -> None:
+def test_a_row_that_this_node_did_not_write_is_sent_to_nobody_and_holds_up_no_other(
+    told: Ward, server: Receiver
+) -> None:
     told.admit("ann")
     spo2(told, 86)
     database = told.database._database
     assert isinstance(database, SqliteFile)
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE live_notice SET due_ms = due_ms - 1")
-    with pytest.raises(StoreAltered):
-        told.live.delivery.carry_on()
-    assert server.got == []
+    told.admit("ben")
+    spo2(told, 86, who="ben")
+    told.live.delivery.carry_on()
+    (ben,) = [one for one in told.live.alerts.everywhere(CARING) if one.twin != told.twins.all()[0]]
+    assert [one["data"]["alert"] for one in server.got] == [ben.id]
+    assert (told.live.delivery.counts(), told.live.delivery.set_aside(), told.live.delivery.dead()) == ((0, 0), 1, [])
+    assert told.live.delivery.revive() == 0
 
 
 def test_nothing_is_kept_where_nobody_is_told(ward: Ward) -> None:

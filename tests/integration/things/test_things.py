@@ -19,6 +19,7 @@ from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Category, Purpose, TwinId
+from twinward.live.assignments import WITHHELD
 from twinward.live.errors import AssignmentConflict
 from twinward.things.descriptions import CONTEXT, description
 from twinward.things.errors import BadThing, NoSuchAffordance, ThingConflict, ThingNotFound
@@ -95,6 +96,16 @@ def test_consent_and_policy_are_asked_on_both_sides_and_nothing_is_left_half_don
     with pytest.raises(AccessDenied):
         ward.happen("vent-1", What.STARTED)
     assert len(ward.things.history(FILING, "vent-1")) == 2
+    # but nobody's no keeps a device or a bed on them
+    ward.clock.advance(1)
+    for name in ("vent-1", "bed-2"):
+        if name == "bed-2":
+            ward.consent(ann)
+            ward.put(name, ann)
+            ward.clock.advance(1)
+            ward.consent(ann, Provision(effect="deny", categories=denied))
+        assert ward.things.relations.end(FILING, name, Relation.ASSIGNED_TO).target == WITHHELD
+        assert ward.trail.events[-1].twin is None
 
 
 def test_who_may_look_and_who_may_change(ward: Equipped) -> None:

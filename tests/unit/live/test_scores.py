@@ -94,3 +94,18 @@ def test_values_between_two_lines_are_rounded_as_a_reader_of_the_chart_does() ->
 def test_qsofa(values: dict[str, float], total: int) -> None:
     assert qsofa(values).total == total
     assert qsofa({}).missing == ("respiratory_rate", "glasgow_coma", "systolic")
+
+
+def test_a_three_in_one_parameter_is_a_red_score_whatever_the_sum() -> None:
+    calm = {
+        "respiratory_rate": 16,
+        "spo2": 97,
+        "systolic": 120,
+        "heart_rate": 80,
+        "temperature": 37,
+        "glasgow_coma": 15,
+    }
+    assert not news2(calm).is_red
+    assert (news2(calm | {"heart_rate": 131}).total, news2(calm | {"heart_rate": 131}).is_red) == (3, True)
+    spread = news2(calm | {"heart_rate": 111, "spo2": 93, "temperature": 39.5})
+    assert (spread.total, spread.is_red) == (6, False)

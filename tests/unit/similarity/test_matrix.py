@@ -28,6 +28,22 @@ def test_traces_are_scaled_inner_products() -> None:
     assert 0.25 - 1e-9 <= scales.min() < scales.max() <= 4 + 1e-9
 
 
+@pytest.mark.parametrize("spread", [2, 64])
+def test_records_that_lie_too_evenly_for_a_tree_are_scanned(spread: int) -> None:
+    draw = np.random.default_rng(3)
+    centres = draw.integers(spread, 129 - spread, (8, 16))
+    rows = centres[draw.integers(0, 8, 4200)] + draw.integers(-spread, spread, (4200, 16))
+    key = key_for(16, 127)
+    index = build_index(key, rows, top=127)
+    assert index.scans == (spread == 64)
+    found = index.tree.search(make_token(key, rows[5].tolist(), 4000, top=127))
+    assert np.array_equal(np.sort(index.rows[found.positions]), np.flatnonzero(((rows - rows[5]) ** 2).sum(1) <= 4000))
+    index.insert(9999, rows[5].tolist())
+    found = index.tree.search(make_token(key, rows[5].tolist(), 0, top=127))
+    assert {5, 9999} <= set(index.rows[found.positions].tolist())
+    assert index.scans == (spread == 64)
+
+
 def test_encrypting_twice_gives_nothing_in_common() -> None:
     vector = np.ones((1, M - 2))
     assert not np.isclose(KEY.encrypt(vector), KEY.encrypt(vector)).any()

@@ -200,7 +200,8 @@ def _reminding(node: Node) -> Callable[[], None]:
 
 
 def _close_windows(node: Node) -> None:
-    """Pack and log hours of live readings that are over."""
+    """Pack and log hours of live readings that are over; tie what waits to who became known since."""
+    node.live.closing.tie_held()
     node.live.closing.run()
 
 

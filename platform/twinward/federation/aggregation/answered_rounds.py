@@ -10,7 +10,7 @@ of a study keeps its bytes, and what would open it (``Sealed``); an older one ca
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,17 +77,27 @@ class SignedRequest(AnswersBase, table=True):
     request: bytes = Field(sa_type=AsStored, primary_key=True)
 
 
+class LogRoom(AnswersBase, table=True):
+    """By how many events the hospital's log grows, at least, when patients are read for a study in this way."""
+
+    __tablename__ = "log_rooms"
+    __table_args__ = WITHOUT_ROWID
+
+    kind: str = Field(primary_key=True)
+    room: int
+
+
 ANSWERS: Final = Schema(
     name="answers",
     application_id=0x54574152,  # "TWAR"
-    version=3,
+    version=4,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: AnswersBase.metadata,
     unnumbered=1,
     unavailable=store_unavailable,
 )
 _answers, _keys, _seals = table_of(Answer), table_of(RoundKey), table_of(Seal)
-_requests = table_of(SignedRequest)
+_requests, _rooms = table_of(SignedRequest), table_of(LogRoom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +187,23 @@ class AnsweredRounds:
             db.execute(delete(_keys).where(_keys.c.study == study))
             db.execute(insert(_keys).values(study=study, attempt=attempt, private=fresh))
         return NextKey(attempt, fresh)
+
+    def log_room(self, kind: str, events: int, drawn: Callable[[int], int]) -> int:
+        """How many events a reading of this kind shows in the log: what is kept, or, where there are more, a new one.
+
+        Args:
+            kind: of reading.
+            events: how many there were now.
+            drawn: makes a room out of a number of events.
+        """
+        with _translated(), self._database.writing() as db:
+            kept = db.execute(select(_rooms.c.room).where(_rooms.c.kind == kind)).scalar()
+            if kept is not None and kept >= events:
+                return int(kept)
+            room = drawn(events)
+            db.execute(delete(_rooms).where(_rooms.c.kind == kind))
+            db.execute(insert(_rooms).values(kind=kind, room=room))
+        return room
 
     def keep(
         self, study: bytes, answer: AnsweredRound, *, next_key: bytes | None = None, sealed: Sealed | None = None

@@ -37,7 +37,7 @@ CONTRACT: Final = (
     make_simple_http_retry_invoker,
 )
 REQUEST, ANSWER, DATA = "twinward-request", "twinward-answer", "data"
-_POLL_S: Final = 0.02
+_POLL_S: Final = 0.04
 _COMPONENT: Final = "twinward-runner"
 
 

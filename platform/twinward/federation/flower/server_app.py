@@ -10,97 +10,107 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+import httpx
+from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from twinward.core.errors import Conflict, TwinwardError
+from twinward.federation.flower.mail import Letter, Mail
 from twinward.federation.flower.private_pulls import LOOK_EVERY_S, shorten_pulls
-from twinward.federation.flower.private_runner import ANSWER, DATA, REQUEST
 from twinward.federation.site_envelope import greeted, greeting
 from twinward.federation.site_socket import SocketServer
 
 _ANSWER_S: Final = 600.0
-_GREETING_S: Final = 20.0
+_CONNECTED_S: Final = 20.0
+"""How long a hospital that is not connected, or is no more, is waited for."""
 _LOOK_AGAIN_S: Final = 0.5
 _STRANGE_S: Final = 30.0
 """Until a node whose greeting was no hospital's is greeted again: its daemon may have been starting."""
-_SEND_AGAIN_S: Final = 60.0
-"""A SuperNode that is killed takes along what it had fetched; a message that is sent again is answered the same."""
 _TAKEN_OVER_S: Final = 60.0
-_MESSAGE_TYPE: Final = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class _Greeting:
+    """What a node was asked, and when it is asked anew if its answer is no hospital's."""
+
+    asked: bytes
+    letter: Letter
+    again_at_s: float
 
 
 class Hospitals:
-    """Which node is which hospital's, as far as they are connected now."""
+    """Which node is which hospital's, as far as they are connected now.
 
-    def __init__(self, grid: Grid, roster: Mapping[str, bytes]) -> None:
-        self._grid = grid
+    Args:
+        mail: to the nodes.
+        roster: each hospital's study key.
+        nodes: the nodes that are connected now.
+    """
+
+    def __init__(self, mail: Mail, roster: Mapping[str, bytes], nodes: Callable[[], Iterable[int]]) -> None:
+        self._mail = mail
         self._roster = dict(roster)
+        self._connected = nodes
         self._nodes: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._strangers: dict[int, float] = {}
-        """Nodes that are nobody's, and until when they are not asked again."""
+        self._greetings: dict[int, _Greeting] = {}
+        """Of nodes that have not said whose they are. One that is silent holds up nobody."""
 
     def look(self) -> None:
-        """Greet nodes that are new; forget those that went."""
-        here = set(self._grid.get_node_ids())
+        """Greet nodes that are new, hear who they are, forget those that went. Waits for none of them."""
+        here = set(self._connected())
         with self._lock:
             self._nodes = {name: node for name, node in self._nodes.items() if node in here}
             known = set(self._nodes.values())
-        now_s = time.monotonic()
-        self._strangers = {node: until_s for node, until_s in self._strangers.items() if until_s > now_s}
-        for node in here - known - self._strangers.keys():
-            asked = greeting()
-            try:
-                name = greeted(self.ask_node(node, asked, _GREETING_S), asked, self._roster)
-            except TwinwardError:
-                self._strangers[node] = time.monotonic() + _STRANGE_S
-                continue
-            except TimeoutError:
-                continue  # its daemon may not be there yet
+        for node in self._greetings.keys() - (here - known):
+            self._mail.withdraw(self._greetings.pop(node).letter)
+        for node in here - known:
+            found = self._greetings.get(node)
+            if found is None or (found.letter.arrived and time.monotonic() > found.again_at_s):
+                asked = greeting()
+                again_at_s = time.monotonic() + _STRANGE_S
+                self._greetings[node] = _Greeting(asked, self._mail.post(node, asked), again_at_s)
+            elif found.letter.arrived:
+                self._hear(node, found)
+
+    def _hear(self, node: int, found: _Greeting) -> None:
+        with suppress(TwinwardError):  # then it is nobody's, or its daemon is not there yet: greeted again
+            name = greeted(found.letter.answer, found.asked, self._roster)
             with self._lock:
                 self._nodes[name] = node
+            del self._greetings[node]
 
     def ask(self, hospital: str, message: bytes) -> bytes:
         """What a hospital's daemon answers. Raises ``ConnectionError`` where it is not connected, or went."""
-        deadline = time.monotonic() + _GREETING_S
-        while time.monotonic() < deadline:
+        node = self._node(hospital, _CONNECTED_S)
+        if node is None:
+            raise ConnectionError(f"{hospital} is not connected")
+        letter = self._mail.post(node, message)
+        gone_at_s = deadline = time.monotonic() + _ANSWER_S
+        while not letter.wait(_LOOK_AGAIN_S) and (now_s := time.monotonic()) < min(deadline, gone_at_s):
+            gone = self._node(hospital, 0) != node
+            gone_at_s = min(gone_at_s, now_s + _CONNECTED_S) if gone else deadline
+        answered = letter.answer
+        self._mail.withdraw(letter)
+        if not answered:
+            raise ConnectionError(f"{hospital} did not answer")
+        return answered
+
+    def _node(self, hospital: str, within_s: float) -> int | None:
+        deadline = time.monotonic() + within_s
+        while True:
             with self._lock:
                 node = self._nodes.get(hospital)
-            if node is not None:
-                try:
-                    return self.ask_node(node, message, _ANSWER_S)
-                except TimeoutError as error:
-                    with self._lock:
-                        self._nodes.pop(hospital, None)
-                    raise ConnectionError(f"{hospital} did not answer") from error
+            if node is not None or time.monotonic() > deadline:
+                return node
             time.sleep(LOOK_EVERY_S)
-        raise ConnectionError(f"{hospital} is not connected")
-
-    def ask_node(self, node: int, message: bytes, timeout_s: float) -> bytes:
-        """What a node answers. Raises ``TimeoutError`` where it does not, or nothing."""
-        wanted: set[str] = set()
-        deadline = time.monotonic() + timeout_s
-        send_at = 0.0
-        while (now_s := time.monotonic()) < deadline:
-            if now_s >= send_at:
-                content = RecordDict({REQUEST: ConfigRecord({DATA: message})})
-                made = Message(content, dst_node_id=node, message_type=_MESSAGE_TYPE)
-                wanted.update(self._grid.push_messages([made]))
-                send_at = now_s + _SEND_AGAIN_S
-            for reply in self._grid.pull_messages(wanted):
-                record = reply.content.get(ANSWER) if reply.has_content() else None
-                data = record.get(DATA) if isinstance(record, ConfigRecord) else None
-                if not isinstance(data, bytes) or not data:
-                    raise TimeoutError
-                return data
-            time.sleep(LOOK_EVERY_S)
-        raise TimeoutError
 
 
 def carry(grid: Grid, context: Context) -> None:
@@ -109,12 +119,13 @@ def carry(grid: Grid, context: Context) -> None:
     invitation = json.loads(Path(str(context.run_config["invitation"])).read_bytes())
     folder = Path(str(context.run_config["sockets"]))
     roster = {name: bytes.fromhex(key) for name, key in invitation["roster"].items()}
-    hospitals = Hospitals(grid, roster)
+    hospitals = Hospitals(Mail(grid), roster, grid.get_node_ids)
     for name in roster:
         server = _server(folder / f"{name}.sock", partial(hospitals.ask, name))
         threading.Thread(target=server.serve, daemon=True, name=f"relay-{name}").start()
     while True:
-        hospitals.look()
+        with suppress(httpx.HTTPError):  # a SuperLink that is away for good ends this process
+            hospitals.look()
         time.sleep(_LOOK_AGAIN_S)
 
 

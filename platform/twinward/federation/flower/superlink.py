@@ -61,7 +61,7 @@ class SuperLink:
 
     def environment(self) -> dict[str, str]:
         """Of its processes."""
-        own = {"FLWR_HOME": str(self.folder / "flwr"), "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}
+        own = {"FLWR_HOME": str(self.folder / "flwr")}
         beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         return {**os.environ, **QUIET, **own, "PATH": beside}
 

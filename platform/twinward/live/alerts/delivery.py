@@ -36,8 +36,10 @@ class Delivery:
         self._clock = clock
 
     def carry_on(self) -> None:
-        """Send what is due, until the receiver fails once or nothing is. Raises ``Unavailable``, ``StoreAltered``:
-        of this node's store."""
+        """Send what is due, until the receiver fails once or nothing is.
+
+        Raises ``Unavailable``: of this node's store.
+        """
         if self._webhook is None:
             return
         for _ in range(MOST_AT_ONCE):
@@ -50,8 +52,13 @@ class Delivery:
         with self._database.reading() as tables:
             return tables.notices.counts()
 
+    def set_aside(self) -> int:
+        """How many notices somebody altered: they are sent to nobody, and hold up no other."""
+        with self._database.reading() as tables:
+            return tables.notices.set_aside()
+
     def dead(self) -> list[Waiting]:
-        """Dead letters, a thousand at most. Raises ``StoreAltered``."""
+        """Dead letters, a thousand at most."""
         with self._database.reading() as tables:
             return tables.notices.dead(_MOST_SHOWN)
 
@@ -71,7 +78,7 @@ class Delivery:
         """One that is due, out of other processes' way for a while."""
         now_ms = self._clock.now_ms()
         with self._database.reading() as tables:
-            if tables.notices.due(now_ms) is None:
+            if not tables.notices.is_due(now_ms):
                 return None
         with self._database.writing() as tables:
             found = tables.notices.due(now_ms)

@@ -26,6 +26,7 @@ SYSTOLIC: Final[tuple[_Band, ...]] = ((90, 3), (100, 2), (110, 1), (219, 0), (_I
 PULSE: Final[tuple[_Band, ...]] = ((40, 3), (50, 1), (90, 0), (110, 1), (130, 2), (_INF, 3))
 TEMPERATURE: Final[tuple[_Band, ...]] = ((35.0, 3), (36.0, 1), (38.0, 0), (39.0, 1), (_INF, 2))
 ON_OXYGEN, NOT_ALERT = 2, 3
+RED: Final = 3
 _AIR_PERCENT: Final = 21
 _FULL_COMA_SCORE: Final = 15
 
@@ -37,6 +38,11 @@ class Score:
     total: int
     parts: Mapping[str, int]
     missing: tuple[str, ...]
+
+    @property
+    def is_red(self) -> bool:
+        """NEWS2's red score: 3 in a single parameter, which wants an urgent look whatever the sum is (chart 3)."""
+        return any(points == RED for points in self.parts.values())
 
 
 def news2(values: Mapping[str, float], *, scale_2: bool = False) -> Score:

@@ -22,8 +22,12 @@ from twinward.live.hl7.framing import FrameReader, FrameTooLarge, framed
 
 MOST_CONNECTIONS: Final = 64
 HANDSHAKE_S: Final = 10
+MOST_OF_ADDRESS: Final = 16
+"""Connections of one address: no one sender takes all there are."""
 WITHIN_MESSAGE_S: Final = 30
-"""How long a message may take to come. Between messages a connection rests as long as it likes."""
+"""How long a message may take to come."""
+IDLE_S: Final = 15 * 60
+"""How long a connection rests between messages; whoever has one to send connects again."""
 _CHUNK: Final = 64 * 1024
 _LOOK_S: Final = 0.5
 _DRAIN_S: Final = 2
@@ -71,13 +75,16 @@ class MllpListener:
         host, port: where; port 0 takes a free one.
         desk: what answers messages; called from many threads.
         certificates: TLS; None on this machine's own address only.
+        idle_s: how long a connection may rest.
 
     Raises:
         BadInput: an address others reach, without TLS.
         Unavailable: it is taken, or not this machine's.
     """
 
-    def __init__(self, host: str, port: int, desk: Desk, certificates: Certificates | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, desk: Desk, certificates: Certificates | None = None, *, idle_s: float = IDLE_S
+    ) -> None:
         if certificates is None and not _is_own(host):
             raise BadInput(
                 "MLLP has no sign-in: on an address that others reach it wants TLS and client certificates",
@@ -85,6 +92,8 @@ class MllpListener:
             )
         self._tls = certificates.context() if certificates else None
         self._desk = desk
+        self._idle_s = idle_s
+        self._addresses: dict[socket.socket, str] = {}
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
@@ -103,16 +112,18 @@ class MllpListener:
         """Accept connections until told to stop; then let each end the message it is at."""
         while not is_stopped():
             try:
-                connection, _ = self._socket.accept()
+                connection, (address, *_) = self._socket.accept()
             except TimeoutError:
                 continue
             except OSError:  # who connected hung up at once, or there is no descriptor left
                 time.sleep(_LOOK_S)
                 continue
             with self._lock:
-                if len(self._connections) >= MOST_CONNECTIONS:
+                of_address = sum(one == address for one in self._addresses.values())
+                if len(self._connections) >= MOST_CONNECTIONS or of_address >= MOST_OF_ADDRESS:
                     connection.close()
                     continue
+                self._addresses[connection] = address
                 thread = threading.Thread(target=self._converse, args=(connection,), daemon=True)
                 self._connections[connection] = thread
             thread.start()
@@ -140,9 +151,10 @@ class MllpListener:
             connection.close()
             with self._lock:
                 self._connections.pop(connection, None)
+                self._addresses.pop(connection, None)
 
     def _answer_each(self, spoken: socket.socket) -> None:
-        reader, began_s = FrameReader(), 0.0
+        reader, began_s, heard_s = FrameReader(), 0.0, time.monotonic()
         spoken.settimeout(_LOOK_S)
         while not self._closing.is_set():
             try:
@@ -152,7 +164,10 @@ class MllpListener:
             if some == b"" or (reader.is_within and time.monotonic() - began_s > WITHIN_MESSAGE_S):
                 return
             if some is None:
+                if time.monotonic() - heard_s > self._idle_s:
+                    return
                 continue
+            heard_s = time.monotonic()
             if not reader.is_within:
                 began_s = time.monotonic()
             try:

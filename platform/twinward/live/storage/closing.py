@@ -92,6 +92,18 @@ class Closing:
             raise damaged
         return report
 
+    def tie_held(self) -> int:
+        """Tie what is in quarantine to patients who became known since it came: it is erased with them. How many."""
+        with self._parts.database.writing() as tables:
+            held = tables.quarantine.untied()
+            subjects = self._parts.subjects({one.reading.subject for one in held if one.reading}) if held else {}
+            known = [
+                (one, subjects[one.reading.subject]) for one in held if one.reading and one.reading.subject in subjects
+            ]
+            for one, twin in known:
+                tables.quarantine.tie(one, twin)
+        return len(known)
+
     def forget_shredded(self) -> int:
         """Delete rows whose keys are gone: how many twins had any.
 

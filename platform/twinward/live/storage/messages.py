@@ -20,6 +20,7 @@ from twinward.live.storage.tenant_rows import TenantSeal
 from twinward_ledger.storage import table_of, upsert
 
 REMEMBERED_MS: Final = 30 * 86_400_000
+_MOST_STEPS: Final = 100
 _messages = table_of(MessageRow)
 _mergers = table_of(MergerRow)
 
@@ -75,7 +76,19 @@ class MessageRows:
         return Merger((name,), kept.system, kept.value, kept.twin)
 
     def merge(self, merger: Merger) -> None:
-        """Remember a merger; a later one of the same patient takes its place."""
+        """Remember a merger; a later one of the same patient takes its place.
+
+        Raises ``MessageConflict`` where the survivor was merged into who is gone, by however many steps: of two
+        opposite mergers that come at once one is taken.
+        """
+        twin = merger.twin
+        for _ in range(_MOST_STEPS):
+            found = self.merged(twin)
+            if found is None:
+                break
+            twin = found.twin
+            if twin in merger.names:
+                raise MessageConflict("the one who stays was merged into the other before", hint="one of them is wrong")
         for name in merger.names:
             tag = self._keys.tag("live-merger", name)
             sealed = self._of_mergers.seal(_Survivor(merger.system, merger.value, merger.twin), tag, 1)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from twinward.audit.interfaces import EventKeys
 from twinward.core.errors import StoreAltered
@@ -92,6 +92,26 @@ class QuarantineRows:
                     if one.twin:
                         found.setdefault(TwinId(one.twin), []).append(one.id)
         return found
+
+    def untied(self) -> list[Held]:
+        """Those that name a patient who was not known when they came; what was altered names nobody."""
+        found: list[Held] = []
+        after = ""
+        while rows := self._connection.execute(
+            select(_rows).where(_rows.c.id > after).order_by(_rows.c.id).limit(_AT_ONCE)
+        ).all():
+            after = rows[-1].id
+            for row in rows:
+                with suppress(StoreAltered):
+                    one = self._seal.open(Held, row.sealed, row.id.encode(), 1)
+                    if not one.twin and one.reading is not None and one.reading.subject:
+                        found.append(one)
+        return found
+
+    def tie(self, held: Held, twin: TwinId) -> None:
+        """Remember whose one is after all."""
+        sealed = self._seal.seal(msgspec.structs.replace(held, twin=twin), held.id.encode(), 1)
+        self._connection.execute(update(_rows).where(_rows.c.id == held.id).values(sealed=sealed))
 
     def remove(self, ids: list[str]) -> int:
         """Take some out: how many there were."""

@@ -20,6 +20,7 @@ from twinward.similarity.cohort import Cohort
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.feasibility.engine import FeasibilityEngine, workers_here
 from twinward.similarity.interfaces import QueryBudget
+from twinward.similarity.rate_limit import Pace
 from twinward.similarity.scoring.placement import Engine, Scoring
 from twinward_crypto.feasibility.noise import GeometricNoise
 
@@ -74,11 +75,13 @@ class Feasibility:
         principal: Principal,
         question: FeasibilityQuestion,
         eligibility: Callable[[], NDArray[np.int64]],
+        pace: Pace | None = None,
     ) -> Counted:
         """Check, charge, count.
 
         Args:
             eligibility: logs that this vendor's questions are held against each patient, and gives the rows that count.
+            pace: an answer leaves at its steps: entries that many rows take lie in a cache, and are added sooner.
 
         Raises:
             QueryMalformed: an epsilon that is not offered, or no query: nothing was charged.
@@ -91,7 +94,8 @@ class Feasibility:
         noise = GeometricNoise.of(epsilon_millis)
         asked = self.engine.check(question.bundle)
         left = self.budget.spend(principal.id, question.epoch, epsilon_millis)
-        bundle = self.engine.count(eligibility(), asked, noise)
+        with (pace or Pace()).keep():
+            bundle = self.engine.count(eligibility(), asked, noise)
         return Counted(bundle, noise, self.engine.slots(asked.layout.threshold, noise), left)
 
     def close(self) -> None:

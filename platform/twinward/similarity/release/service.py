@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from secrets import SystemRandom
 
@@ -48,7 +47,7 @@ class ReleaseService:
         self._secrets, self._policy = secrets, policy
         self._access, self._history, self._erased = access, history, erased
         self._lock = threading.Lock()
-        self._compared: dict[str, set[TwinId]] = defaultdict(set)
+        self._compared: dict[str, set[TwinId] | frozenset[TwinId]] = {}
 
     def compare(self, principal: Principal, cohort: Cohort) -> None:
         """Before a query is scored: log that this vendor's queries are compared with each patient of the cohort.
@@ -62,8 +61,8 @@ class ReleaseService:
         """
         vendor, gone = principal.id, self._erased()
         with self._lock:
-            known = self._compared[vendor]
-            missing = cohort.everybody - known - gone
+            known = self._compared.get(vendor, frozenset())
+            missing = frozenset() if known is cohort.everybody else cohort.everybody - known - gone
             fresh = [twin for twin in cohort.twins if twin in missing] if missing else []
         detail = (("epoch", str(self._secrets.epoch)), ("stands for", "every query until the epoch ends"))
         for start in range(0, len(fresh), _AT_ONCE):
@@ -74,10 +73,17 @@ class ReleaseService:
                     for twin in some
                 ]
             )
-            with self._lock:
-                known.update(some)
+            self._note_compared(vendor, some, cohort.everybody)
         if fresh:
             self._pad(len(fresh))
+
+    def _note_compared(self, vendor: str, twins: Sequence[TwinId], everybody: frozenset[TwinId]) -> None:
+        with self._lock:
+            known = self._compared.get(vendor)
+            noted = known if isinstance(known, set) else set(known or ())
+            noted.update(twins)
+            whole = len(noted) == len(everybody) and noted == everybody
+            self._compared[vendor] = everybody if whole else noted  # one set for all vendors
 
     def tell(self, principal: Principal, asked: Asked, cohort: Cohort, matches: list[Match], left: int) -> Told:
         """The reply. Whoever would be told is decided on and logged; the history is written before it is returned.

@@ -46,14 +46,7 @@ _REFUSAL_MAX = 500
 # A server that forks: it has loaded SEAL, the kernels and nothing else, so a new process takes milliseconds, and
 # inherits no secret.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(
-    [
-        "__main__",
-        "twinward.similarity.scoring.shards",
-        "twinward.similarity.scoring.engines",
-        "twinward_crypto.kernels.loaded",
-    ]
-)
+_PROCESSES.set_forkserver_preload(["__main__", "twinward.similarity.scoring.preloaded"])
 _STARTING = threading.Lock()
 """Starting a process polls every other child, which must not meet a thread that is waiting for one of them."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from twinward.similarity.cohort import Cohort, CohortSecrets
@@ -24,6 +25,8 @@ from twinward_crypto.errors import MalformedBundle, ParameterError
 from twinward_crypto.matrix.index import OutsourcedIndex, build_index
 from twinward_crypto.matrix.scheme import MatrixKey
 from twinward_crypto.matrix.token import Token, make_token
+
+log = structlog.get_logger("twinward.similarity")
 
 Search = Callable[[int], list[int]]
 """Squared distance -> rows within it."""
@@ -109,7 +112,10 @@ class MatrixEngine:
         """Build and encrypt the tree."""
         top = cohort.schema.levels - 1
         key = secrets_.matrix_key
-        return cls(cohort, build_index(key, cohort.levels, top=top, binding=cohort.binding), key, top)
+        index = build_index(key, cohort.levels, top=top, binding=cohort.binding)
+        if index.scans:
+            log.info("matrix mode tests every record: this cohort is too small or lies too evenly for a tree")
+        return cls(cohort, index, key, top)
 
     def token(self, levels: tuple[int, ...], threshold_squared: int) -> bytes:
         """A token for the outsourced tree. Raises ``QueryMalformed``."""

@@ -131,6 +131,8 @@ class StayReader:
         self._measure = measure
         self._read: dict[TwinId, list[AccessRequest]] = {}
         self._study = ""
+        self.decided = 0
+        """How many accesses the last reading logged."""
 
     def stays(self, study: str, signals: SignalSchema = ICU) -> NDArray[np.float32]:
         """Float32 ``[patients, steps, signals]`` in the schema's units, NaN where nothing was charted.
@@ -144,6 +146,7 @@ class StayReader:
     def read(self, study: str, signals: SignalSchema = ICU) -> dict[TwinId, Stay]:
         """The same by twin, in the order of the tensor's rows."""
         found: dict[TwinId, tuple[Stay, list[AccessRequest]]] = {}
+        self.decided = 0
         if signals == ICU:
             for permit, records in self._opened(self._twins.all(), Category.MONITORING, STAY_TYPE, study):
                 if records and permit.request.twin is not None:
@@ -163,6 +166,7 @@ class StayReader:
         Nothing where consent withholds conditions. Who withdraws them later, withdraws (``withdrawn``).
         """
         found: dict[TwinId, frozenset[str]] = {}
+        self.decided = 0
         for permit, records in self._opened(list(self._read), Category.CONDITIONS, CONDITION_TYPE, self._study):
             if permit.request.twin is not None:
                 facts = (fact for record in records for fact in measure(record))
@@ -187,6 +191,7 @@ class StayReader:
         """The newest records of a type, of each of these twins that may be read so."""
         look = partial(self._vault.read_twin, record_type=record_type)
         for _, permit in _permits(self._access, self._context, twins, self._action, category, (("study", study),)):
+            self.decided += 1
             for records in self._access.opened(permit, look):
                 yield permit, [record for record in records if record.content != DELETED]
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import Any
 
 import msgspec
+import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
 from twinward.core.vocabulary import Category
 from twinward.vault.errors import RecordDamaged
@@ -33,11 +36,14 @@ SCHEMA = "twinward/search-block/1"
 RECORD_TYPE = "SearchBlock"
 """What stands in a block's context where a record's type would."""
 
-MOST = 512
-"""Records of one block."""
+MOST = 2048
+"""Records of one block. What a block costs beside its records is paid less often; a change seals one block anew."""
 
 _MAX_BYTES = 16 * 1024 * 1024
 _LEVEL = 3
+
+Mask = NDArray[np.bool_]
+"""Of each record of a block, in its order, whether it is meant."""
 
 Entry = tuple[str, int, Facets]
 """Record id, version, and what that version is searched by."""
@@ -75,7 +81,7 @@ class Block(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
         words: list[list[str]] = [[] for _ in self.ids]
         moments: list[list[tuple[str, int, int]]] = [[] for _ in self.ids]
         for word, positions in self.words.items():
-            for position in _numbers("H", positions):
+            for position in _column("H", positions):
                 words[position].append(word)
         for name in self.moments:
             for position, begin, end in self._moments(name):
@@ -83,20 +89,29 @@ class Block(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
         for record_id, version, some, of_time in zip(self.ids, self.versions, words, moments, strict=True):
             yield record_id, version, Facets(tuple(some), tuple(of_time))
 
-    def matches(self, wanted: Wanted) -> Collection[int]:
-        """The positions of the records that may match."""
-        found: set[int] | None = None
-        for group in wanted.words:
-            some = set(_numbers("H", b"".join(self.words.get(word, b"") for word in group)))
-            found = some if found is None else found & some
-            if not found:
-                return ()
-        for bounds in wanted.bounds:
-            within = {position for one in bounds for position in self._within(one)}
-            found = within if found is None else found & within
-        return range(len(self.ids)) if found is None else found
+    def heads(self, left_out: Set[str]) -> str:
+        """Its records but some, each with its version, as ``IndexState`` says those of heads."""
+        if self.versions.count(1) == len(self.ids) and left_out.isdisjoint(self.ids):
+            return " 1 ".join(self.ids) + " 1 "
+        pairs = zip(self.ids, self.versions, strict=True)
+        return "".join(f"{record_id} {version} " for record_id, version in pairs if record_id not in left_out)
 
-    def ranks(self, wanted: Wanted, positions: Collection[int]) -> Iterator[Rank]:
+    def matches(self, wanted: Wanted) -> Mask:
+        """Which of the records may match."""
+        found = np.ones(len(self.ids), np.bool_)
+        for group in wanted.words:
+            some = np.zeros_like(found)
+            for word in group:
+                some[_column("H", self.words.get(word, b""))] = True
+            found &= some
+        for bounds in wanted.bounds:
+            within = np.zeros_like(found)
+            for one in bounds:
+                within[self._within(one)] = True
+            found &= within
+        return found
+
+    def ranks(self, wanted: Wanted, chosen: Mask) -> Iterator[Rank]:
         """Where these records stand in the order asked for, in that order. One with several moments of the order's
         name comes as often: the first time is its own.
 
@@ -104,34 +119,34 @@ class Block(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
         """
         ids = self.ids
         if wanted.order is None:
-            yield from ((0, 0, 0, ids[position]) for position in sorted(positions))
+            yield from ((0, 0, 0, ids[position]) for position in np.flatnonzero(chosen))
             return
         name, descending = wanted.order
         places, begins, ends = self._columns(name)
-        rows: Iterable[int] = range(len(places))
-        if len(positions) < len(ids):
-            rows = [row for row in rows if places[row] in positions]
-        # Rows come by record id, and sorting is stable: the last key is sorted by first.
-        keys = (begins, ends) if descending else (ends, begins)
-        for column in keys:
-            rows = sorted(rows, key=column.__getitem__, reverse=descending)
+        rows = np.flatnonzero(chosen[places])
+        # Rows come by record id, and sorting is stable. Inverted and not negated: the lowest number has no negative.
+        keys = (~begins[rows], ~ends[rows]) if descending else (ends[rows], begins[rows])
+        rows = rows[np.lexsort(keys)]
+        columns = (column[rows].tolist() for column in (begins, ends, places))
         if descending:
-            yield from ((0, -ends[row], -begins[row], ids[places[row]]) for row in rows)
+            yield from ((0, -end, -begin, ids[place]) for begin, end, place in zip(*columns, strict=True))
         else:
-            yield from ((0, begins[row], ends[row], ids[places[row]]) for row in rows)
-        yield from ((1, 0, 0, ids[position]) for position in sorted(set(positions).difference(places)))
+            yield from ((0, begin, end, ids[place]) for begin, end, place in zip(*columns, strict=True))
+        others = chosen.copy()
+        others[places] = False
+        yield from ((1, 0, 0, ids[position]) for position in np.flatnonzero(others))
 
-    def _within(self, bounds: Bounds) -> list[int]:
-        low, high, early, late = bounds.begins_from, bounds.begins_until, bounds.ends_from, bounds.ends_until
-        moments = self._moments(bounds.name)
-        return [one for one, begin, end in moments if low <= begin <= high and early <= end <= late]
+    def _within(self, bounds: Bounds) -> NDArray[Any]:
+        places, begins, ends = self._columns(bounds.name)
+        begins_there = (bounds.begins_from <= begins) & (begins <= bounds.begins_until)
+        return places[begins_there & (bounds.ends_from <= ends) & (ends <= bounds.ends_until)]
 
     def _moments(self, name: str) -> Iterable[tuple[int, int, int]]:
-        return zip(*self._columns(name), strict=True)
+        return zip(*(column.tolist() for column in self._columns(name)), strict=True)
 
-    def _columns(self, name: str) -> tuple[array[int], array[int], array[int]]:
+    def _columns(self, name: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         places, begins, ends = self.moments.get(name, (b"", b"", b""))
-        return _numbers("H", places), _numbers("q", begins), _numbers("q", ends)
+        return _column("H", places), _column("q", begins), _column("q", ends)
 
 
 class BlockSealer:
@@ -179,16 +194,10 @@ class BlockSealer:
 
 
 def _bytes(numbers: array[int]) -> bytes:
-    return _little_endian(numbers).tobytes()
-
-
-def _numbers(kind: str, column: bytes) -> array[int]:
-    numbers = array(kind)
-    numbers.frombytes(column)
-    return _little_endian(numbers)
-
-
-def _little_endian(numbers: array[int]) -> array[int]:
     if sys.byteorder == "big":
         numbers.byteswap()
-    return numbers
+    return numbers.tobytes()
+
+
+def _column(kind: str, numbers: bytes) -> NDArray[Any]:
+    return np.frombuffer(numbers, f"<{kind}")

@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge
-from itertools import dropwhile
+from itertools import dropwhile, pairwise
 from typing import TypeVar
+
+import numpy as np
 
 from twinward.core.clock import Clock
 from twinward.core.ids import uuid7
@@ -35,6 +37,9 @@ from twinward_crypto.keys import TenantId
 
 LEAST = 32
 """Uncovered heads of a category that are worth a block; fewer are opened by each search."""
+
+OPENED = 512
+"""Records opened at once to be described."""
 
 Opener = Callable[[], Opening]
 """Makes an ``Opening`` of the twin: each forgets what it opened when it is let go."""
@@ -68,7 +73,7 @@ class _Part:
         """All of them."""
         yield from self.heads.values()
         yield from self.segments.values()
-        yield from map(Block.of, _chunks(self.fresh))
+        yield from map(Block.of, _chunks(self.fresh, MOST))
 
 
 class SearchIndex:
@@ -108,12 +113,11 @@ class SearchIndex:
         newest = _newest(blocks)
         walks = []
         for block in blocks:
-            positions = block.matches(wanted)
+            chosen = block.matches(wanted)
             if newest:
                 versions = zip(block.ids, block.versions, strict=True)
-                current = [newest.get(record_id, version) <= version for record_id, version in versions]
-                positions = {position for position in positions if current[position]}
-            walks.append(block.ranks(wanted, positions))
+                chosen &= np.array([newest.get(record_id, version) <= version for record_id, version in versions])
+            walks.append(block.ranks(wanted, chosen))
         if after is None:
             return _each_once(merge(*walks), "")
         last = self._rank(wanted, after) if isinstance(after, Record) else (0, 0, 0, after)
@@ -142,7 +146,7 @@ class SearchIndex:
 
     def _describe(self, part: _Part, opener: Opener) -> None:
         """Open and describe what no block has."""
-        for some in _chunks(part.tail):
+        for some in _chunks(part.tail, OPENED):
             places = self._store.newest([record_id for record_id, _ in some])
             part.fresh += self._entries(places, opener())
         for segment_id in part.bare:
@@ -171,7 +175,7 @@ class SearchIndex:
         taken = [name for name, one in part.heads.items() if len(one.ids) < MOST or not bare_heads.isdisjoint(one.ids)]
         left = [entry for name in taken for entry in part.heads[name].entries() if entry[0] not in bare_heads]
         entries = sorted([*left, *part.fresh], key=lambda entry: entry[0])
-        made += [sealed(uuid7(at_ms), Block.of(some)) for some in _chunks(entries)]
+        made += [sealed(uuid7(at_ms), Block.of(some)) for some in _chunks(entries, MOST)]
         heads = [(RecordId(record_id), version) for record_id, version, _ in part.fresh]
         self._store.cover(Covering(keys.twin, part.tag, made, heads, bare, taken, part.anew))
 
@@ -181,13 +185,16 @@ def _held(part: _Part) -> str:
     those of heads. Nothing is summed up: of two heads that were altered, one could make up for the other.
     """
     bare = {record_id for record_id, _ in part.tail}
-    held = [
+    blocks = sorted(part.heads.values(), key=lambda block: block.ids[0])
+    if all(one.ids[-1] < another.ids[0] for one, another in pairwise(blocks)):
+        return "".join(block.heads(bare) for block in blocks)
+    said = (
         f"{record_id} {version} "
-        for block in part.heads.values()
+        for block in blocks
         for record_id, version in zip(block.ids, block.versions, strict=True)
         if record_id not in bare
-    ]
-    return "".join(sorted(held))
+    )
+    return "".join(sorted(said))
 
 
 def _newest(blocks: Sequence[Block]) -> Mapping[str, int]:
@@ -209,5 +216,5 @@ def _each_once(ranks: Iterable[Rank], left_out: str) -> Iterator[Rank]:
             yield rank
 
 
-def _chunks(some: Sequence[_Some]) -> Iterator[Sequence[_Some]]:
-    return (some[start : start + MOST] for start in range(0, len(some), MOST))
+def _chunks(some: Sequence[_Some], most: int) -> Iterator[Sequence[_Some]]:
+    return (some[start : start + most] for start in range(0, len(some), most))

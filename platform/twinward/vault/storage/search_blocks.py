@@ -6,7 +6,7 @@ statement. A segment is covered where there is a block of its name. Nothing here
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -36,27 +36,37 @@ class ChangedSince(Exception):
 
 def state_of(connection: Connection, twin: TwinId, category_tags: Sequence[bytes]) -> IndexState:
     """As ``RecordStore.index_state``."""
-    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    postgres = connection.dialect.name == "postgresql"
+    # The driver's own words: SQLAlchemy takes longer over a statement than the database does.
+    return state_asked(
+        lambda words, given: connection.exec_driver_sql(words, given).all(), twin, category_tags, postgres=postgres
+    )
+
+
+def state_asked(
+    ask: Callable[[str, tuple[Any, ...]], Sequence[Any]],
+    twin: TwinId,
+    category_tags: Sequence[bytes],
+    *,
+    postgres: bool = False,
+) -> IndexState:
+    """``state_of`` where ``ask`` asks the driver, in one snapshot."""
+    mark = "%s" if postgres else "?"
     of_twin = f"WHERE twin = {mark} AND category_tag IN ({', '.join([mark] * len(category_tags))})"
-    given = (twin, *category_tags)
 
     def rows(words: str, rest: str = "") -> Sequence[Any]:
-        # The driver's own words: SQLAlchemy takes longer over a statement than the database does.
-        return connection.exec_driver_sql(f"SELECT {words} {of_twin} {rest}", given).all()
+        return ask(f"SELECT {words} {of_twin} {rest}", (twin, *category_tags))
 
-    # Mostly one walk through the index of heads, which has all of this: most searches find every head covered.
-    joined = "string_agg({}, '' ORDER BY record_id)" if mark == "%s" else "group_concat({}, '')"
-    said = joined.format("CASE indexed WHEN 1 THEN record_id || ' ' || version || ' ' ELSE '' END")
-    bare = "sum(CASE indexed WHEN 1 THEN 0 ELSE 1 END)"
-    counted = rows(f"category_tag, {said}, {bare} FROM record_head", "GROUP BY category_tag")
-    uncovered: Sequence[Any] = ()
-    if any(some for *_, some in counted):
-        others = "AND COALESCE(indexed, 0) <> 1 ORDER BY record_id"  # in neither list a head would be found by nobody
-        uncovered = rows("record_id, version, category_tag FROM record_head", others)
+    # Both walk through the index of heads alone, which has all of this.
+    joined = "string_agg({}, '' ORDER BY record_id)" if postgres else "group_concat({}, '')"
+    said = joined.format("record_id || CASE version WHEN 1 THEN ' 1 ' ELSE ' ' || version || ' ' END")
+    covered = rows(f"category_tag, {said} FROM record_head", "AND indexed = 1 GROUP BY category_tag")
+    others = "AND COALESCE(indexed, 0) <> 1 ORDER BY record_id"  # in neither list a head would be found by nobody
+    uncovered = rows("record_id, version, category_tag FROM record_head", others)
     segments = rows("segment_id, category_tag FROM segment")
     blocks = rows("block_id, twin, category_tag, generation, sealed FROM search_block")
     return IndexState(
-        {_bytes(tag): str(heads) for tag, heads, _ in counted},
+        {_bytes(tag): str(heads) for tag, heads in covered},
         [(RecordId(record_id), _number(version), _bytes(tag)) for record_id, version, tag in uncovered],
         [(str(segment_id), _bytes(tag)) for segment_id, tag in segments],
         [

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import RecordDamaged
-from twinward.vault.models import Found, SealedRow, SealedSegment, StoredVersion
+from twinward.vault.models import Found, IndexState, SealedRow, SealedSegment, StoredVersion
 from twinward.vault.storage.relational_records import RelationalRecordStore
 from twinward.vault.storage.schemas import RECORDS
+from twinward.vault.storage.search_blocks import state_asked
 from twinward.vault.storage.segments import SEGMENT_COLUMNS, current, segment_of
 from twinward.vault.storage.tables import SEALED_COLUMNS, head_values, runs_of, sealed_values
 from twinward_crypto.blind_index import TAG_BYTES
@@ -53,6 +54,14 @@ class SqliteRecordStore(RelationalRecordStore):
         """The newest version of each of a twin's records, of the given categories or of all, by record id."""
         return iter(self._reader.of_twin(twin, category_tags))
 
+    def newest(self, record_ids: Collection[RecordId]) -> list[StoredVersion]:
+        """The newest versions of these records, by record id; those that are not kept are left out."""
+        return self._reader.newest(record_ids) or super().newest(record_ids)
+
+    def index_state(self, twin: TwinId, category_tags: Sequence[bytes]) -> IndexState:
+        """One state of a twin's search index of these categories, and of what it is of."""
+        return self._reader.index_state(twin, category_tags)
+
     def find(self, tag: bytes) -> list[RecordId]:
         """Records whose newest version carries a blind tag, by record id."""
         found = self._reader.find(tag)
@@ -71,6 +80,7 @@ class SqliteRecordStore(RelationalRecordStore):
 
 
 MAX_TAGS = 16
+MAX_IDS = 256
 
 _NEWEST = (
     "SELECT s.record_id, s.version, s.twin, s.category_tag, s.type_tag, s.generation, s.previous_hash,"
@@ -124,6 +134,20 @@ class SqliteReader:
         with self._snapshot() as db:
             row = db.execute(f"{_NEWEST} WHERE h.record_id = ?", (record_id,)).fetchone()
         return None if row is None else _sealed(row)
+
+    def newest(self, record_ids: Collection[RecordId]) -> list[StoredVersion]:
+        """As ``RecordStore.newest``; empty where one of them stands in no row, or there are too many."""
+        if not 0 < len(record_ids) <= MAX_IDS:
+            return []
+        among = f"h.record_id IN ({', '.join('?' * len(record_ids))})"
+        with self._snapshot() as db:
+            rows = db.execute(f"{_NEWEST} WHERE {among} ORDER BY h.record_id", tuple(record_ids)).fetchall()
+        return [_sealed(row) for row in rows] if len(rows) == len(record_ids) else []
+
+    def index_state(self, twin: TwinId, category_tags: Sequence[bytes]) -> IndexState:
+        """As ``RecordStore.index_state``."""
+        with self._snapshot() as db:
+            return state_asked(lambda words, given: db.execute(words, given).fetchall(), twin, category_tags)
 
     def of_twin(self, twin: TwinId, category_tags: Sequence[bytes]) -> list[StoredVersion]:
         """As ``RecordStore.of_twin``."""
