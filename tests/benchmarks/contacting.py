@@ -66,7 +66,7 @@ def _patients(node: Node, count: int) -> list[TwinId]:
     records = AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT)
     for start in range(0, count, _AT_ONCE):
         some = twins[start : start + _AT_ONCE]
-        node.keyring.reserve(some)
+        node.keyring.create_all(some)
         node.access.set_consents(records, [(twin, (CHOICES["contact"],)) for twin in some])
     return twins
 

@@ -195,7 +195,8 @@ def expand(root: Any, out: Any) -> None:
     """BLAKE2Xb's leaves over a root hash, 64 bytes each and ``LANES`` of them at once, into 512 words."""
     size = U64(8) * U64(out.shape[0])
     message = np.zeros(16, dtype=np.uint64)
-    message[:8] = root
+    for i in range(8):
+        message[i] = root[i]
     v = np.empty((16, LANES), dtype=np.uint64)
     p0, p2 = U64(64) | (U64(64) << U64(32)), U64(64) << U64(8)  # digest and leaf of 64 bytes; inner length 64
     for base in range(0, out.shape[0] // 8, LANES):

@@ -131,6 +131,14 @@ def neutral(p: Any) -> None:
 
 
 @called
+def copy(p: Any, to: Any) -> None:
+    """A point; by its numbers, for a slice's assignment takes long to compile."""
+    for i in range(4):
+        for k in range(5):
+            to[i, k] = p[i, k]
+
+
+@called
 def double(p: Any, last: Any) -> None:
     """``p += p``; T, which no doubling needs, only of the ``last``."""
     x, y, z = read(p[0]), read(p[1]), read(p[2])
@@ -295,14 +303,15 @@ def sums(points: Any, others: Any, out: Any) -> None:
     for i in range(points.shape[0]):
         for k in range(others.shape[0]):
             to = out[i * others.shape[0] + k]
-            to[:] = points[i]
+            copy(points[i], to)
             add_cached(to, others[k], False)
 
 
 @kernel(types.void(read_only("uint64", 2), types.uint64[:, :, :, ::1], _D2))
 def windows(point: Any, out: Any, twice_d: Any) -> None:
     """``out[w, v] = v 2^(8 w) point``, cached: what multiples of one point are added up from."""
-    base, total, step = point.copy(), np.empty((4, 5), np.uint64), np.empty((4, 5), np.uint64)
+    base, total, step = np.empty((4, 5), np.uint64), np.empty((4, 5), np.uint64), np.empty((4, 5), np.uint64)
+    copy(point, base)
     for w in range(32):
         cache(base, step, twice_d)
         neutral(total)
