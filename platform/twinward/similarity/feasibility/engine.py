@@ -24,15 +24,16 @@ from twinward.similarity.scoring.child import Child
 from twinward.similarity.scoring.shards import fan_out
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.feasibility.answer import Indices, Layout
-from twinward_crypto.feasibility.group import SODIUM, random_scalar
+from twinward_crypto.feasibility.kernel_answer import tables_for
 from twinward_crypto.feasibility.noise import GeometricNoise
-from twinward_crypto.feasibility.query import MAX_THRESHOLD, SLOT_BYTES, Answer, FeasibilityQuery
+from twinward_crypto.feasibility.query import MAX_THRESHOLD, SLOT_BYTES, Answer, FeasibilityKey, FeasibilityQuery
 
 MOST_SLOTS: Final = 1 << 19
 """Of one answer, unless one slot a row is more: minutes of two cores."""
 SLOTS_AT_ONCE: Final = 4096
 """Of one question to a process: some seconds."""
-_TRIES: Final = 24
+_TRIES, _SLOTS, _ADDITIONS = 8, 32, 8
+"""Of what a count's time is told from."""
 _HINT: Final = "make the question with the twinward client"
 
 
@@ -179,12 +180,17 @@ class FeasibilityEngine:
 
 @lru_cache(maxsize=1)
 def _measured() -> tuple[float, float]:
-    """Seconds of an addition, and of what a slot costs beside its additions: the best of some, for others run too."""
-    scalar = random_scalar()
-    point = SODIUM.multiply_base(scalar)
-    addition = min(_spent(lambda: SODIUM.add(point, point)) for _ in range(_TRIES))
-    multiplication = min(_spent(lambda: SODIUM.multiply(scalar, point)) for _ in range(_TRIES))
-    return addition, 3.5 * multiplication
+    """Seconds of an addition, and of what a slot costs beside its additions, by whatever makes slots here."""
+    alone, with_more = _of_a_slot(1), _of_a_slot(1 + _ADDITIONS)
+    return max(0.0, with_more - alone) / (2 * _ADDITIONS), alone
+
+
+def _of_a_slot(tables: int) -> float:
+    """Seconds of a slot that is the sum of so many pairs: the best of some tries, for others run too."""
+    query = FeasibilityKey().query([[0, 1]] * tables, binding=bytes(32))
+    made = tables_for(query, Layout((2,) * tables, 1, tuple((one,) for one in range(tables))))
+    slots = np.zeros((_SLOTS, tables), np.int32)
+    return min(_spent(lambda: made.slots(slots)) for _ in range(_TRIES)) / _SLOTS
 
 
 def _spent(do: Callable[[], object]) -> float:
