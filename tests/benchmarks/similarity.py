@@ -13,6 +13,7 @@ from sklearn.neighbors import BallTree
 from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
+from tests.kernels import plainly
 from twinward_crypto.homomorphic.database import Database
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query, score_gated
 from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE, FAST, plan, plan_gated
@@ -80,6 +81,16 @@ def tenseal_dots(rows: Levels, query: Sequence[int]) -> Callable[[], object]:
     return lambda: [record.dot(asked) for record in kept]
 
 
+def by_seal(do: Callable[[], object]) -> Callable[[], object]:
+    """The same by SEAL's evaluator: no kernel is found meanwhile."""
+
+    def plain() -> object:
+        with plainly():
+            return do()
+
+    return plain
+
+
 def require_equal(ours: NDArray[Any], theirs: NDArray[Any], what: str) -> None:
     """A fast wrong answer is no figure."""
     if not np.array_equal(ours, theirs):
@@ -99,6 +110,10 @@ def scoring(scale: Scale) -> list[Row]:
         found = key.decrypt_distances(asked, score(asked.bundle, database))
         require_equal(found, squared_distances(rows, np.array(query)), name)
         arms.append(Arm(name, lambda asked=asked, database=database: score(asked.bundle, database), count))
+        if profile is FAST:
+            with plainly():
+                objects = Database.build(made, rows)
+            arms.append(Arm("SEAL", by_seal(lambda asked=asked, objects=objects: score(asked.bundle, objects)), count))
     with threadpool_limits(1):
         samples = race(arms, scale.pick(7, 3))
     size = f"{count:,}×{dimension}, exact"
@@ -111,6 +126,7 @@ def scoring(scale: Scale) -> list[Row]:
     return [
         versus(f"BFV vendor-key fast, {size}", samples, "fast", "TenSEAL mm", target=much_faster, **per_record),
         versus(f"BFV fast, all of it, {size}", samples, "fast", "numpy scan", kind="times", target=in_time, **whole),
+        versus(f"BFV fast by kernels, the same answer, {size}", samples, "fast", "SEAL", **per_record),
         versus(f"BFV circuit-private, {size}", samples, "circuit-private", "TenSEAL mm", **per_record),
         versus(f"BFV circuit-private, all of it, {size}", samples, "circuit-private", "fast", kind="times", **whole),
     ]
@@ -133,8 +149,11 @@ def gated(scale: Scale) -> list[Row]:
         key.open_distances(score_gated(asked, index)), squared_distances(rows, np.array(query)), made.profile.name
     )
     few = rows[: scale.pick(32, 8)]
+    with plainly():
+        objects = key.encrypt_index(rows)
     arms = [
         Arm("gated", lambda: score_gated(asked, index), count),
+        Arm("SEAL", by_seal(lambda: score_gated(asked, objects)), count),
         Arm("TenSEAL ct·ct dot", tenseal_dots(few, query), len(few)),
     ]
     samples = race(arms, scale.pick(7, 3))
@@ -145,6 +164,7 @@ def gated(scale: Scale) -> list[Row]:
     unit: dict[str, Any] = {"unit": f"ms a {count:,}", "scale": 1e3 * count}
     return [
         versus(work, samples, "gated", "TenSEAL ct·ct dot", clock="cpu", target=target, **unit),
+        versus(work, samples, "gated", "SEAL", clock="cpu", **unit),
         Row(f"{work}: answer", Figure(size, "MB"), target=Target("≤5.5 MB", "value", "most", 5.5, smaller)),
     ]
 
