@@ -187,18 +187,22 @@ class AccessControl(ABC):
     def decide_many(self, requests: Sequence[AccessRequest]) -> list[Permit | None]:
         """Decide many in one durable append; None stands where a request was denied (and logged as such)."""
 
+    def may(self, *requests: AccessRequest) -> bool:
+        """Whether all of these would be permitted. A dry run: nothing is logged, nothing may be opened with it."""
+        return all(self.check(request).permitted for request in requests)
+
     def require(self, *requests: AccessRequest) -> None:
         """Log and raise the first refusal, if there is one. What would be permitted is not logged: it is decided later.
 
         Called before anything is looked at: who may not do this learns nothing of what is kept.
         """
         for request in requests:
-            if not self.check(request).permitted:
+            if not self.may(request):
                 self.decide(request)
 
     def require_any(self, *requests: AccessRequest) -> None:
         """As ``require``, where it is enough that one of them would be permitted."""
-        if not any(self.check(request).permitted for request in requests):
+        if not any(self.may(request) for request in requests):
             self.decide(requests[0])
 
     def decide_all(self, requests: Sequence[AccessRequest]) -> list[Permit]:
@@ -227,7 +231,7 @@ class AccessControl(ABC):
         The others are passed over by a dry run: nobody tries them, so there is nothing to log. What is refused between
         the dry run and the decision is in the log.
         """
-        permitted = [request for request in requests if self.check(request).permitted]
+        permitted = [request for request in requests if self.may(request)]
         return [permit for permit in self.decide_many(permitted) if permit is not None]
 
     def decide_further(self, permit: Permit, categories: Collection[Category]) -> list[Permit]:
@@ -265,7 +269,7 @@ class AccessControl(ABC):
         """
 
         def permits(categories: frozenset[Category]) -> bool:
-            return self.check(replace(request, categories=categories)).permitted
+            return self.may(replace(request, categories=categories))
 
         derived = request.categories & DERIVED_FROM.keys()
         groups = _permitted_together(request.categories - derived, permits)

@@ -163,7 +163,7 @@ class Live:
         if self._keyring.is_shredded(twin):
             return ERASED
         asked = context.request(Action.WRITE, twin, {Category.MONITORING})
-        return twin if self._access.check(asked).permitted else WITHHELD
+        return twin if self._access.may(asked) else WITHHELD
 
     def line_of(self, device: str) -> AssignmentLine:
         """A device's assignments: for other rooms, which have asked access control themselves."""

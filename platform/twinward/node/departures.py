@@ -64,4 +64,4 @@ class Departures:
     def may_stay(self, twin: TwinId) -> bool:
         """Whether policy and consent would let a twin into a cohort now."""
         request = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, twin, frozenset({Category.FEATURES}))
-        return self._access.check(request).permitted
+        return self._access.may(request)

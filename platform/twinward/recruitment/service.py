@@ -288,7 +288,7 @@ class ContactDesk:
         tell = AccessRequest(
             who, Action.CONTACT, Purpose.SIMILARITY, twin, _IDENTITY, detail=(*officer.detail, *detail)
         )
-        willing = self._access.check(tell).permitted  # of everybody: what it takes says nothing of who is eligible
+        willing = self._access.may(tell)  # of everybody: what it takes says nothing of who is eligible
         if is_eligible and willing:
             return tell
         return officer.request(Action.CONTACT, twin, _FEATURES, detail=_detail("compared", name, {}))

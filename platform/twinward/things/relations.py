@@ -155,7 +155,7 @@ def told(parts: ThingParts, thing: Thing, twin: TwinId, context: AccessContext |
     """
     if parts.is_erased(twin) or twin == ERASED:
         return ERASED
-    if context is None or parts.access.check(context.request(Action.WRITE, twin, {thing.category})).permitted:
+    if context is None or parts.access.may(context.request(Action.WRITE, twin, {thing.category})):
         return twin
     return WITHHELD
 

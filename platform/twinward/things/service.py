@@ -194,7 +194,7 @@ class Things:
         files = context.request(Action.WRITE, detail=detail)
         counts = context.request(Action.AUDIT, detail=detail)
         self._parts.access.require_any(files, counts)
-        sees = self._parts.access.check(files).permitted
+        sees = self._parts.access.may(files)
         self._parts.access.decide(files if sees else counts)
         return sees
 

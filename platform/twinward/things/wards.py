@@ -123,7 +123,7 @@ class Wards:
         beds = {one.name: one for one in plan.beds}
         stays = [(beds[name], one) for name, one in plan.stays.items()]
         named = [told(self._parts, bed, TwinId(one.target), context) for bed, one in stays]
-        if not self._parts.access.check(context.request(Action.READ)).permitted:
+        if not self._parts.access.may(context.request(Action.READ)):
             pairs = zip(stays, named, strict=True)
             return tuple(Lying(bed.name, name, one.from_ms, None) for (bed, one), name in pairs), None
         twins = [told(self._parts, bed, TwinId(one.target), None) for bed, one in stays]

@@ -64,7 +64,7 @@ def rotate_log(
 
 
 def _ask(node: Node, request: AccessRequest, after: str, *, yes: bool) -> None:
-    if node.access.check(request).permitted:  # a refusal is not asked about: it is logged
+    if node.access.may(request):  # a refusal is not asked about: it is logged
         confirm(f"Do the witnesses know {after}? Whoever does not will co-sign nothing until told.", yes=yes)
 
 

@@ -76,7 +76,7 @@ def shred(
         requests = [context.request(Action.SHRED, twin_of(node, twin), categories) for twin in dict.fromkeys(twins)]
         if dry_run:
             raise typer.Exit(_show_dry_run(node, requests, as_json=as_json))
-        if all(node.access.check(one).permitted for one in requests):  # a refusal is not asked about: it is logged
+        if node.access.may(*requests):  # a refusal is not asked about: it is logged
             what = f"of {_going(categories)} for ever" if categories else "for ever"
             whom = counted(len(requests), "twin", "twins")
             confirm(f"Erase {whom} {what}? Backups of the keyring from before will open nothing.", yes=yes)

@@ -163,7 +163,7 @@ class Watch:
         """Whether the log was told of it; False where consent forbids it, which is not told again at each look."""
         detail = (("live", what), ("rule", alert.rule), ("alert", alert.id), ("severity", alert.severity.value))
         request = _WATCHING.request(Action.WRITE, alert.twin, {alert.category}, detail=detail)
-        if not self._parts.access.check(request).permitted:
+        if not self._parts.access.may(request):
             return False
         (permit,) = self._parts.access.decide_many([request])
         return permit is not None

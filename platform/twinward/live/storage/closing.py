@@ -200,7 +200,7 @@ class Closing:
             )
             for one in told_of(runs)
         ]
-        if not all(self._parts.access.check(one).permitted for one in requests):
+        if not self._parts.access.may(*requests):
             return False
         return all(one is not None for one in self._parts.access.decide_many(requests))
 

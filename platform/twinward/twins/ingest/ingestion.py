@@ -157,7 +157,7 @@ class Ingestion:
             with suppress(Exception):  # each is taken alone then, and told
                 for step in steps:
                     self._ask(step)
-                if all(self._access.check(step.writing).permitted for step in steps if step.writing is not None):
+                if self._access.may(*(step.writing for step in steps if step.writing is not None)):
                     return some
             return {}
         for number, step in some.items():
@@ -230,7 +230,7 @@ class Ingestion:
         None where there are none to join, or they may not be read.
         """
         reading = AccessRequest(NODE, Action.READ, Purpose.RECORD_MANAGEMENT, twin, frozenset({Category.FEATURES}))
-        return reading if news.joins_older and self._access.check(reading).permitted else None
+        return reading if news.joins_older and self._access.may(reading) else None
 
     def _give_news(self, steps: Sequence[_Step]) -> None:
         """Say to each twin's last step what all of its steps say about the features: they are one record."""

@@ -179,11 +179,7 @@ class StayReader:
 
         A dry run: nothing is read, so there is nothing to log.
         """
-        return frozenset(
-            row
-            for row, requests in enumerate(self._read.values())
-            if not all(self._access.check(request).permitted for request in requests)
-        )
+        return frozenset(row for row, requests in enumerate(self._read.values()) if not self._access.may(*requests))
 
     def _opened(
         self, twins: Sequence[TwinId], category: Category, record_type: str, study: str

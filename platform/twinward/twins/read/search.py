@@ -43,7 +43,7 @@ class RecordSearch:
 
     def may_open(self, context: AccessContext, head: RecordHead) -> bool:
         """Whether ``open`` would be permitted. Logs nothing."""
-        return self._access.check(_reading(context, head)).permitted
+        return self._access.may(_reading(context, head))
 
     def note(self, context: AccessContext, head: RecordHead | None, answer: str) -> None:
         """Log a write that opened and wrote nothing: its answer still told what is kept, or that nothing is.
@@ -221,7 +221,7 @@ class RecordSearch:
     def still_leaves(self, context: AccessContext, action: Action, twin: TwinId, category: Category) -> bool:
         """Whether what was opened may still be given out; a refusal is logged. For who gives it out piece by piece."""
         request = context.request(action, twin, frozenset({category}))
-        return self._access.check(request).permitted or self._access.decide_many([request]) != [None]
+        return self._access.may(request) or self._access.decide_many([request]) != [None]
 
     def _opened(self, permit: Permit, record_type: str) -> list[Record]:
         try:
