@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from twinward_ledger.chains.interfaces import ChainClient
+from twinward_ledger.chains.late import LateChain, id_in
 from twinward_ledger.errors import ChainError
 
 _Opener = Callable[[str, int | None, bytes | None, Callable[[], int] | None], ChainClient]
@@ -39,14 +41,19 @@ def open_chain(
 
 # The backends are imported where they are opened: py-evm and web3 each take half a second.
 def _open_embedded(uri: str, chain_id: int | None, key: bytes | None, now_s: Callable[[], int] | None) -> ChainClient:
-    from twinward_ledger.chains.embedded import EmbeddedChain
-
     path = uri.partition(":")[2]
     if not path:
         raise ChainError("embedded: needs the path of its file, e.g. embedded:chain.db")
-    if now_s is None:
-        return EmbeddedChain(path, chain_id=chain_id, key=key)
-    return EmbeddedChain(path, chain_id=chain_id, key=key, now_s=now_s)
+
+    def start() -> ChainClient:
+        from twinward_ledger.chains.embedded import EmbeddedChain
+
+        if now_s is None:
+            return EmbeddedChain(path, chain_id=chain_id, key=key)
+        return EmbeddedChain(path, chain_id=chain_id, key=key, now_s=now_s)
+
+    kept = id_in(Path(path))
+    return start() if kept is None else LateChain(Path(path), kept, chain_id, start)
 
 
 def _open_rpc(uri: str, chain_id: int | None, key: bytes | None, _: Callable[[], int] | None) -> ChainClient:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ from eth.abc import SignedTransactionAPI
 from eth_keys.datatypes import PrivateKey
 from eth_typing import Address
 
+from twinward_ledger.chains._key_file import KEY_BYTES, malformed, secret_in
 from twinward_ledger.errors import ChainUnavailable
-
-_KEY_SIZE_BYTES = 32
 
 
 class Account:
@@ -44,7 +42,7 @@ def create(path: Path, key: bytes | None = None) -> Account:
     """Write a new key, readable by its owner only and durable before this returns; keep one that is there already."""
     if path.exists():
         return read(path)
-    secret = key if key is not None else secrets.token_bytes(_KEY_SIZE_BYTES)
+    secret = key if key is not None else secrets.token_bytes(KEY_BYTES)
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -64,18 +62,11 @@ def create(path: Path, key: bytes | None = None) -> Account:
 def read(path: Path) -> Account:
     """Read the key. Raises ``ChainUnavailable`` if it is missing, malformed or readable by others."""
     try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii") if path.stat().st_size <= 2 * _KEY_SIZE_BYTES + 2 else ""
-    except FileNotFoundError:
-        raise ChainUnavailable(f"the chain's key {path} is missing: restore it from the backup of the chain") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChainUnavailable(f"the chain's key {path} can't be read") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise ChainUnavailable(f"the chain's key {path} is readable by others: chmod 600 it")
-    try:
-        return Account(PrivateKey(bytes.fromhex(text.strip())))
-    except Exception:  # noqa: BLE001 - eth_keys raises its own and ValueError; none may quote the key
-        raise ChainUnavailable(f"the chain's key {path} is not a key of 64 hexadecimal digits") from None
+        return Account(PrivateKey(secret_in(path)))
+    except ChainUnavailable:
+        raise
+    except Exception:  # noqa: BLE001 - eth_keys raises its own; none may quote the key
+        raise malformed(path) from None
 
 
 def _sync_folder(folder: Path) -> None:
