@@ -5,8 +5,8 @@ last one. So the answer is kept with the state of every file that it came from: 
 it was written and when anything of it was changed (``ctime``, which no program can set). It is shown again only if
 
 * it is at most ten minutes old, of the same day, and not of the future;
-* it opens under this home's keys, for this home: whoever alters it, or brings another's, has none;
-* the release and every setting are what they were, those of the environment included;
+* it opens under this home's keys: whoever alters it has none;
+* the release and every setting are what they were, where the home is and those of the environment included;
 * each file of the home is what it was, and so is each file that a setting names: whatever another process did, on the
   chain or anywhere, the node is asked anew;
 * the home is served, or not, as it was, there is room on its disk, and it is not a restored one.
@@ -106,7 +106,7 @@ def noted_status(settings: Settings, now_ms: int) -> NotedStatus | None:
             sealed = file.read(_MOST_BYTES)
         if basis is None:
             return None
-        told = json.loads(open_sealed(_key(settings), sealed, _context(settings)))
+        told = json.loads(open_sealed(_key(settings), sealed, SEED))
         note, kept = NotedStatus(**told["status"]), Basis(**told["basis"])
     except (OSError, CryptoError, TwinwardError, ValueError, TypeError, KeyError):
         return None
@@ -123,7 +123,7 @@ def note_status(settings: Settings, found: NotedStatus, before: Basis | None) ->
         return
     told = {"status": asdict(found), "basis": asdict(before)}
     try:
-        write_private(settings.home / NOTE_FILE, seal(_key(settings), json.dumps(told).encode(), _context(settings)))
+        write_private(settings.home / NOTE_FILE, seal(_key(settings), json.dumps(told).encode(), SEED))
     except (OSError, CryptoError, TwinwardError):
         return
 
@@ -135,10 +135,6 @@ def _key(settings: Settings) -> bytes:
             return provider.mac(TenantId(settings.tenant), SEED, b"")
         finally:
             provider.close()
-
-
-def _context(settings: Settings) -> bytes:
-    return SEED + b"\0" + os.fsencode(settings.home.resolve())
 
 
 def _lies_in_home(settings: Settings) -> bool:

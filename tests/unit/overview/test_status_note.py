@@ -149,6 +149,10 @@ def test_nothing_is_kept_of_what_changed_meanwhile_or_just_now_or_lies_elsewhere
     assert not note.exists()
     for name in ("keys", "records", "keyring", "log", "state", "chain"):
         assert Basis.of(settings.model_copy(update={name: "elsewhere:"})) is None
+    for name, place in (("link", lambda path: path.symlink_to("/etc/hostname")), (RESTORED_FILE, Path.touch)):
+        place(settings.home / name)
+        assert Basis.of(settings) is None
+        (settings.home / name).unlink()
     assert Basis.of(settings.model_copy(update={"policy": Path("/nowhere/policy.cedar")})) is None
 
 
