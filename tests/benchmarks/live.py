@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from time import perf_counter
 
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Row, Scale, Target, race, versus
+from tests.integration.live.test_hl7 import Interface, pid, rate
 from tests.integration.live.ward import CARING, FILING, Ward
 from twinward.core.clock import iso
 from twinward.live.intake.lines import read_lines
@@ -107,7 +110,88 @@ def reading(scale: Scale) -> list[Row]:
     ]
 
 
+def messaging(scale: Scale) -> list[Row]:
+    """HL7 results of many senders at once, and of one: each answered once it is durable."""
+    size, senders = scale.pick(1_600, 160), 32
+    ward = Ward(scale.folder)
+    interface = Interface(ward)
+    desk = interface.desk
+    for number in range(20):
+        desk.answer(interface.message("ADT^A04", pid(str(number + 1))))
+
+    def messages() -> list[bytes]:
+        times = [interface.at(1_000 * (size - number)) for number in range(size)]
+        return [
+            interface.message("ORU^R01", *rate(60 + number % 40, str(number % 20 + 1), at))
+            for number, at in enumerate(times)
+        ]
+
+    def at_once() -> float:
+        some, begun = messages(), perf_counter()
+        with ThreadPoolExecutor(senders) as pool:
+            answers = list(pool.map(desk.answer, some))
+        assert all(b"MSA|AA" in one for one in answers)
+        return size / (perf_counter() - begun)
+
+    def one_by_one() -> float:
+        some, begun = messages()[: size // 8], perf_counter()
+        assert all(b"MSA|AA" in desk.answer(one) for one in some)
+        return len(some) / (perf_counter() - begun)
+
+    found = max(at_once() for _ in range(scale.pick(3, 1))), max(one_by_one() for _ in range(scale.pick(3, 1)))
+    ward.close()
+    most = Target("≥ 500 messages/s", "value", "least", 500)
+    return [
+        Row(f"HL7 messages/s, {senders} senders at once", Figure(found[0], "/s"), target=most),
+        Row("HL7 messages/s, one sender that waits for each answer", Figure(found[1], "/s")),
+    ]
+
+
+def watching(scale: Scale) -> list[Row]:
+    """A ward's page and one patient's, as the console makes them but for HTML: every patient an access."""
+    ward, patients = Ward(scale.folder), scale.pick(40, 8)
+    twins = []
+    for number in range(patients):
+        twins.append(ward.admit(f"p{number}"))
+        ward.live.assign(FILING, f"m-{number}", twins[-1])
+        lines = [ward.line(70, device=f"m-{number}"), ward.line(86, code="59408-5", device=f"m-{number}")]
+        ward.send(*lines)
+    now = ward.clock.now_ms()
+
+    def first() -> object:
+        ward.clock.advance(11 * 60_000)  # what was given for ten minutes has ended
+        return ward.live.ward.patients(CARING)
+
+    ward.live.ward.patients(CARING)
+    timed = race(
+        [
+            Arm("ward page, first look", first),
+            Arm("ward page, shown anew", lambda: ward.live.ward.patients(CARING)),
+            Arm("one patient's page", lambda: ward.live.ward.patient(CARING, twins[0], now - 6 * 3_600_000, now + 1)),
+        ],
+        scale.pick(11, 3),
+    )
+    ward.close()
+    pairs = (("ward page, first look", "ward page, shown anew"), ("one patient's page", "ward page, shown anew"))
+    return [
+        versus(f"{one}, {patients} patients", timed, one, other, clock="wall", unit="ms", scale=1e3)
+        for one, other in pairs
+    ]
+
+
 BENCHMARKS = (
+    Benchmark(
+        "live.hl7",
+        "ORU^R01 of one heart rate, 20 patients: read, looked up, placed, permitted, sealed, rules followed, committed"
+        " durably, answered; 32 senders at once share commits",
+        messaging,
+    ),
+    Benchmark(
+        "live.ward",
+        "40 patients with a monitor and an alert each: leave to see each decided and logged (first look), and opened;"
+        " without HTML",
+        watching,
+    ),
     Benchmark(
         "live.intake",
         "readings of 20 devices and 4 signals from NDJSON: parsed, placed, permitted, sealed, committed durably; in"

@@ -6,7 +6,9 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -276,6 +278,47 @@ def test_a_message_that_never_ends_holds_no_connection(sender: Interface, monkey
             with contextlib.suppress(TimeoutError):
                 if slow.recv(1) == b"":
                     raise ConnectionError("it hung up")
+
+
+def test_messages_that_come_at_once_share_a_commit_and_each_is_answered_for_itself(
+    sender: Interface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mrn in ("7", "8"):
+        sender.tell("ADT^A04", pid(mrn))
+    sender.ward.consent(sender.twin("8"), Provision(effect="deny", categories=(Category.VITALS,)))
+    intake, sizes, begun = sender.ward.live.intake, list[int](), threading.Event()
+    taken = intake._take_jobs
+
+    def watched(context: Any, source: str, jobs: Any) -> None:
+        if not sizes:
+            begun.wait(5)
+        sizes.append(len(jobs))
+        taken(context, source, jobs)
+
+    monkeypatch.setattr(intake, "_take_jobs", watched)
+    desk = sender.desk
+    good = [sender.message("ORU^R01", *rate(60 + one, at=sender.at(1000 * (one + 1)))) for one in range(6)]
+    refused = sender.message("ORU^R01", *rate(99, "8", sender.at(1000)))
+    another = sender.message("ORU^R01", *rate(98, at=sender.at(1000)), control_id=good[0].split(b"|")[9].decode())
+    apart = sender.message("ORU^R01", *rate("none", at=sender.at(1000)))
+
+    def answers(messages: list[bytes]) -> list[list[str]]:
+        with ThreadPoolExecutor(len(messages)) as pool:
+            found = [pool.submit(desk.answer, one) for one in messages]
+            while len(getattr(next(iter(intake._together.values()), None), "_waiting", ())) < len(messages) - 1:
+                time.sleep(0.002)
+            begun.set()
+            return [sender.said(one.result()) for one in found]
+
+    assert answers([*good, good[1]]) == [["AA"]] * 7
+    assert sorted(sender.rates(sender.twin("7"))) == [60, 61, 62, 63, 64, 65], "each once"
+    assert (sizes[0], max(sizes)) == (1, 6), "the others shared one commit"
+    begun.clear()
+    sizes.clear()
+    mixed = answers([sender.message("ORU^R01", *rate(70, at=sender.at(90_000))), refused, another, apart])
+    assert [one[0] for one in mixed] == ["AA", "AR", "AR", "AA"]
+    assert sorted(sender.rates(sender.twin("7"))) == [60, 61, 62, 63, 64, 65, 70]
+    assert len(sender.ward.live.quarantine(FILING)) == 1
 
 
 def test_who_rests_too_long_or_takes_too_many_connections_is_hung_up_on(

@@ -16,19 +16,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from twinward.access.interfaces import AccessContext
-from twinward.core.errors import NotFound
+from twinward.core.errors import NotFound, TwinwardError
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.assignments import AssignmentLine
-from twinward.live.errors import IntakeBusy, MessageRefused
+from twinward.live.errors import IntakeBusy, MessageConflict, MessageRefused
 from twinward.live.intake.lines import Fault, require_name
 from twinward.live.intake.permits import Wanted, WritePermits
 from twinward.live.intake.placing import Placer, Unplaced
+from twinward.live.intake.together import Together
 from twinward.live.models import Answer, MessageId, Outcome, Placed, Reading, Reason
 from twinward.live.parts import LiveParts
 from twinward.live.storage.database import Tables
@@ -39,6 +41,8 @@ from twinward.live.storage.sources import SourceAt
 
 MOST_WAITING: Final = 16
 """Batches that wait for their turn; one more is told to come again."""
+MOST_TOGETHER: Final = 32
+"""Messages that share a commit."""
 Item = Reading | Fault
 Watcher = Callable[[Tables, Sequence[Placed]], None]
 """Told of what is stored, within the transaction that stores it."""
@@ -66,6 +70,18 @@ class _Batch:
         return self.lines[device]
 
 
+@dataclass(slots=True)
+class _Job:
+    """One message to be taken: with how many others it is committed is nobody's to notice."""
+
+    message: MessageId
+    items: Sequence[Item]
+    subjects: Mapping[str, TwinId]
+    place: int | None = None
+    answers: list[Answer] = field(default_factory=list)
+    error: TwinwardError | None = None
+
+
 class Intake:
     """Takes batches in. Safe to share between threads; processes take turns by the database.
 
@@ -80,6 +96,8 @@ class Intake:
         self._sealer = SeriesSealer()
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
         self._watcher = watcher
+        self._lock = threading.Lock()
+        self._together: dict[tuple[AccessContext, str], Together[_Job]] = {}
 
     def require(self, context: AccessContext) -> None:
         """Refuse, and log it, whoever may write to nobody. Raises ``AccessDenied``."""
@@ -115,18 +133,56 @@ class Intake:
         """
         require_name(source, "source")
         self.require(context)
-        subjects = self._subjects_of(items)
-        with self._turn(), self._parts.database.writing() as tables:
-            at, now_ms = tables.sources.find(context.principal.id, source), self._parts.clock.now_ms()
-            if tables.messages.knows(at.tag, message, now_ms):
-                return [Answer(None, Outcome.DUPLICATE) for _ in items]
-            first = at.state.ranges[-1][1] if at.state.ranges else 0
-            numbered = [replace(one, seq=first + place) for place, one in enumerate(items)]
-            answers = self._taken(tables, at, context, numbered, subjects)
-            if any(one.outcome is Outcome.REFUSED for one in answers):
-                raise MessageRefused("policy or consent says no: nothing of the message was taken")
-            tables.messages.settle(at.tag, message, now_ms)
-        return answers
+        job = _Job(message, items, self._subjects_of(items))
+        with self._lock:
+            together = self._together.get((context, source))
+            if together is None:
+                if len(self._together) >= MOST_WAITING:
+                    self._together.clear()  # who is at it goes on; a source has few contexts
+                together = Together[_Job](partial(self._take_jobs, context, source), MOST_TOGETHER)
+                self._together[context, source] = together
+        together.done(job)
+        if job.error is not None:
+            raise job.error
+        return job.answers
+
+    def _take_jobs(self, context: AccessContext, source: str, jobs: Sequence[_Job]) -> None:
+        """Messages in one transaction; where one of them is refused each by itself, so that it is refused alone."""
+        if len(jobs) > 1:
+            with suppress(TwinwardError), self._parts.database.writing() as tables:
+                self._take_messages(tables, context, source, jobs)
+                return
+        for job in jobs:
+            try:
+                with self._parts.database.writing() as tables:
+                    self._take_messages(tables, context, source, [job])
+            except TwinwardError as error:
+                job.error = error
+
+    def _take_messages(self, tables: Tables, context: AccessContext, source: str, jobs: Sequence[_Job]) -> None:
+        at, now_ms = tables.sources.find(context.principal.id, source), self._parts.clock.now_ms()
+        first = at.state.ranges[-1][1] if at.state.ranges else 0
+        items: list[Item] = []
+        subjects: dict[str, TwinId] = {}
+        met: dict[str, MessageId] = {}
+        for job in jobs:
+            met.setdefault(job.message.name, job.message)
+            if met[job.message.name].digest != job.message.digest:
+                raise MessageConflict("two messages of one name come at once")
+            if met[job.message.name] is not job.message or tables.messages.knows(at.tag, job.message, now_ms):
+                job.answers = [Answer(None, Outcome.DUPLICATE) for _ in job.items]
+                continue
+            job.place = len(items)
+            items += [replace(one, seq=first + len(items) + place) for place, one in enumerate(job.items)]
+            subjects.update(job.subjects)
+        answers = self._taken(tables, at, context, items, subjects) if items else []
+        if any(one.outcome is Outcome.REFUSED for one in answers):
+            raise MessageRefused("policy or consent says no: nothing of the message was taken")
+        tables.messages.forget(now_ms)
+        for job in jobs:
+            if job.place is not None:
+                job.answers = answers[job.place : job.place + len(job.items)]
+                tables.messages.settle(at.tag, job.message, now_ms)
 
     def _subjects_of(self, items: Sequence[Item]) -> Mapping[str, TwinId]:
         return self._parts.subjects({one.subject for one in items if one.subject})

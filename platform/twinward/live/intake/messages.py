@@ -30,6 +30,7 @@ class Messages:
         with self._parts.database.writing() as tables:
             at, now_ms = tables.sources.find(context.principal.id, source), self._parts.clock.now_ms()
             if not tables.messages.knows(at.tag, message, now_ms):
+                tables.messages.forget(now_ms)
                 tables.messages.settle(at.tag, message, now_ms)
                 at.state.messages += 1
                 at.state.heard_ms = now_ms
@@ -40,4 +41,4 @@ class Messages:
     def merged(self, *names: str) -> Merger | None:
         """Whom a patient was merged into by any of these names, one step; None for nobody."""
         with self._parts.database.reading() as tables:
-            return next(filter(None, map(tables.messages.merged, names)), None)
+            return tables.messages.merged(*names)

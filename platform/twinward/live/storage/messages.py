@@ -60,20 +60,23 @@ class MessageRows:
         return True
 
     def settle(self, source: bytes, message: MessageId, at_ms: int) -> None:
-        """Remember one that is not known, and forget those of a month ago."""
-        self._connection.execute(delete(_messages).where(_messages.c.at_ms < at_ms - REMEMBERED_MS))
+        """Remember one that is not known."""
         tag = self._tag(source, message)
         sealed = self._of_messages.seal(_Settled(message.digest), tag, at_ms)
         upsert(self._connection, _messages, tag=tag, at_ms=at_ms, sealed=sealed)
 
-    def merged(self, name: str) -> Merger | None:
-        """Whom a patient was merged into; who that was merged into is asked again."""
-        tag = self._keys.tag("live-merger", name)
-        row = self._connection.execute(select(_mergers).where(_mergers.c.tag == tag)).first()
-        if row is None:
-            return None
-        kept = self._of_mergers.open(_Survivor, row.sealed, tag, 1)
-        return Merger((name,), kept.system, kept.value, kept.twin)
+    def forget(self, now_ms: int) -> None:
+        """Forget those of a month ago."""
+        self._connection.execute(delete(_messages).where(_messages.c.at_ms < now_ms - REMEMBERED_MS))
+
+    def merged(self, *names: str) -> Merger | None:
+        """Whom a patient was merged into by the first of these names; who that was merged into is asked again."""
+        tags = {self._keys.tag("live-merger", name): name for name in names}
+        rows = self._connection.execute(select(_mergers).where(_mergers.c.tag.in_(list(tags)))).all()
+        for row in sorted(rows, key=lambda one: list(tags).index(one.tag)):
+            kept = self._of_mergers.open(_Survivor, row.sealed, row.tag, 1)
+            return Merger((tags[row.tag],), kept.system, kept.value, kept.twin)
+        return None
 
     def merge(self, merger: Merger) -> None:
         """Remember a merger; a later one of the same patient takes its place.
