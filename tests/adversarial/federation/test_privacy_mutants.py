@@ -26,7 +26,7 @@ from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.autoencoder import AutoencoderDetector
 from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
 from twinward.federation.detectors.dp_var import DpVarDetector
-from twinward.federation.detectors.logistic import LogisticDetector
+from twinward.federation.detectors.scaled_logistic import ScaledLogisticDetector
 from twinward.federation.errors import KeyRefused
 from twinward.federation.privacy import dp_sum
 from twinward.federation.privacy.dp_sum import UNIT, sensitivity
@@ -316,7 +316,7 @@ MUTANTS: list[tuple[Callable[[Patch], None], Check]] = [
     (no_clip, moments_are_bounded),
     (no_clip, gradients_are_bounded),
     (no_clip, warnings_are_bounded),
-    (a_patient_twice_at_a_border(LogisticDetector), warnings_are_bounded),
+    (a_patient_twice_at_a_border(ScaledLogisticDetector), warnings_are_bounded),
     (clip_each_coordinate, moments_are_bounded),
     (clip_each_coordinate, gradients_are_bounded),
     (clip_each_hour, moments_are_bounded),

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from tests.integration.federation.kit import HOSPITALS
 from tests.unit.federation.test_other_signals import SHAPES, stays_of
 from twinward import federation
-from twinward.features.signal_schema import ICU, SignalSchema
+from twinward.features.signal_schema import ICU, ICU_OUTCOME, SignalSchema
 from twinward.federation.detectors.detector import normalise
+from twinward.federation.detectors.grouped import GroupedDetector, scores_of
 from twinward.federation.detectors.model_file import Model
+from twinward.federation.disease_groups import DiseaseGroup
 from twinward.federation.evaluation.onnx_export import export_onnx
+from twinward.federation.stays.simulated import simulate_signals
 from twinward.federation.study import DetectorKind, StudyProtocol
 
 
@@ -55,6 +58,32 @@ def test_it_scores_like_the_detector(kind: DetectorKind, signals: SignalSchema, 
     assert described["twinward.model_sha256"] == model.hash().hex()
     assert [one["name"] for one in json.loads(described["twinward.signals"])] == list(signals.names)
     assert export_onnx(model) == content
+
+
+@pytest.mark.parametrize("groups", [(), (DiseaseGroup(name="kidneys", expected_patients=150),)], ids=["all", "heads"])
+def test_an_early_warning_foretells_like_the_detector_whatever_its_outcome_column_says(
+    groups: tuple[DiseaseGroup, ...],
+) -> None:
+    study = StudyProtocol.for_logistic("s", HOSPITALS, expected_patients=300, epsilon=8.0, disease_groups=groups)
+    stays = simulate_signals(ICU_OUTCOME, 300, 1)
+    detector = Model(study, np.zeros(0)).detector()
+    blocks = normalise(stays, study.bins, ICU_OUTCOME)
+    if isinstance(detector, GroupedDetector):
+        heads = detector.heads_of(["kidneys", "", ""] * 100)
+        bare = detector.summed_of(detector.untrained(), blocks, heads)
+    else:
+        bare = detector.summed(detector.untrained(), blocks)
+    model = Model(study, bare)
+    asked = simulate_signals(ICU_OUTCOME, 40, 2)
+    asked[0], asked[1] = np.nan, asked[1] * 1e6
+    asked[2, 20:] = np.nan
+    for group in ("", *(one.name for one in groups)):
+        session = onnxruntime.InferenceSession(export_onnx(model, group))
+        shown = normalise(asked, study.bins, ICU_OUTCOME)
+        expected = scores_of(detector, model.parameters, shown, [group] * len(asked))
+        np.testing.assert_allclose(run(session, asked), expected, rtol=1e-5, atol=1e-6)
+        asked[:, :, -1] = np.nan
+        np.testing.assert_allclose(run(session, asked), expected, rtol=1e-5, atol=1e-6)
 
 
 CELL = st.one_of(st.just(float("nan")), st.floats(width=32, allow_infinity=False, allow_subnormal=False))

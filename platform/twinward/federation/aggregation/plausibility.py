@@ -20,12 +20,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.federation.detectors.dimensions import dimension_of
+from twinward.federation.detectors.dimensions import moments_at
 from twinward.federation.detectors.dp_var import gram_matrix
 from twinward.federation.errors import SumImplausible
 from twinward.federation.privacy.accountant import PrivacyPlan
 from twinward.federation.privacy.dp_sum import Integers, noise_variance, sensitivity
-from twinward.federation.study import DetectorKind, StudyProtocol
+from twinward.federation.study import StudyProtocol
 
 HEADROOM: Final = 4
 """Times the protocol's guess of the cohort that there may be patients. The true number is nobody's to know."""
@@ -67,10 +67,5 @@ def fault_of(study: StudyProtocol, plan: PrivacyPlan, total: Integers, hospitals
 
 def _moments_of(study: StudyProtocol, total: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """The part of a sum that is a sum of z zᵀ, as an upper triangle; None where there is none."""
-    if study.disease_groups:  # heads come after them
-        total = total[: dimension_of(study)]
-    if study.detector is DetectorKind.DP_VAR:
-        return total
-    if study.detector is DetectorKind.LOGISTIC:
-        return total[2 * len(study.signals.signal) - 1 :]  # after the means and last values, and 1
-    return None
+    found = moments_at(study)
+    return None if found is None else total[found]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from twinward.features.signal_schema import ICU
 from twinward.federation.detectors.detector import Detector
+from twinward.federation.detectors.dimensions import dimension_of
 from twinward.federation.errors import StudyInvalid
 from twinward.federation.study import DetectorKind, StudyProtocol
 
@@ -72,12 +73,19 @@ def _dp_var(study: StudyProtocol, share: float | None) -> DpVarDetector:
 
 
 def _logistic(study: StudyProtocol, share: float | None) -> LogisticDetector:
-    """Of a share of what a patient may add; None: in the open."""
+    """Of a share of what a patient may add; None: in the open, where nothing public has to help."""
+    from twinward.federation.detectors.dimensions import moments_of_warning, view_of
     from twinward.federation.detectors.logistic import LogisticDetector
+    from twinward.federation.detectors.scaled_logistic import ScaledLogisticDetector
     from twinward.federation.privacy.accountant import noise_spread
 
     signals = len(study.signals.signal)
     if share is None:
         return LogisticDetector(signals)
-    spread = noise_spread(study, LogisticDetector(signals).dimension) / math.sqrt(study.rounds * share)
-    return LogisticDetector(signals, spread=spread)
+    scale = math.sqrt(study.rounds * share)
+    spread = noise_spread(study, moments_of_warning(study)) / scale
+    view = view_of(study)
+    if view is None:
+        return LogisticDetector(signals, spread=spread)
+    own = noise_spread(study, dimension_of(study)) / scale
+    return ScaledLogisticDetector(signals, view, spread=own, earlier_spread=spread)

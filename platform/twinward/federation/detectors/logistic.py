@@ -33,7 +33,8 @@ _KAPPA: Final = 3.0
 """Of y z beside z zᵀ: there are fewer of them, and all of the direction comes from them."""
 _LEAST_RIDGE: Final = 1e-6
 """Of the number of patients: so that inputs that never change do no harm without noise either."""
-_CHUNK: Final = 512
+CHUNK: Final = 512
+"""Patients whose contributions are held at once."""
 
 
 class LogisticDetector:
@@ -60,8 +61,8 @@ class LogisticDetector:
     def contributions(self, parameters: Parameters, blocks: Blocks) -> Iterator[NDArray[np.float32]]:  # noqa: ARG002
         """Per-patient κ y z and z zᵀ; they depend on no parameters."""
         row, column = np.triu_indices(self._width)
-        for start in range(0, len(blocks), _CHUNK):
-            part = blocks[start : start + _CHUNK]
+        for start in range(0, len(blocks), CHUNK):
+            part = blocks[start : start + CHUNK]
             told, outcome = self._told(part), np.sign(part[:, -1, self._inputs])[:, None]
             squares = told[:, row] * told[:, column] * np.abs(outcome)
             yield np.concatenate([_KAPPA * outcome * told, squares], axis=1).astype(np.float32)

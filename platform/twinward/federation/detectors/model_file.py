@@ -21,6 +21,7 @@ import numpy as np
 
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import Detector, Parameters
+from twinward.federation.detectors.dimensions import known_dimensions
 from twinward.federation.errors import ModelFileInvalid, StudyInvalid
 from twinward.federation.study import MAX_CANONICAL_BYTES, StudyProtocol
 
@@ -68,6 +69,7 @@ def read_model(content: bytes) -> Model:
         raise ModelFileInvalid("this model file's protocol is not in canonical form")
     parameters = np.frombuffer(content, "<f8", offset=12 + length).astype(np.float64)
     model = Model(study, parameters)
-    if parameters.shape != model.detector().untrained().shape or not bool(np.isfinite(parameters).all()):
+    sizes = (model.detector().dimension, *known_dimensions(study))
+    if parameters.size not in sizes or not bool(np.isfinite(parameters).all()):
         raise ModelFileInvalid("this model file's parameters do not fit its protocol")
     return model

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from twinward.core.errors import BadInput
-from twinward.federation.detectors.detector import CLIP
+from twinward.federation.detectors.detector import CLIP, Detector, Parameters
 from twinward.federation.detectors.dp_var import DpVarDetector
 from twinward.federation.detectors.grouped import GroupedDetector
+from twinward.federation.detectors.logistic import LogisticDetector
 from twinward.federation.detectors.model_file import Model
 from twinward.federation.disease_groups import NO_GROUP
 from twinward.federation.study import DetectorKind
@@ -32,7 +33,7 @@ def export_onnx(model: Model, group: str = NO_GROUP) -> bytes:
     """The ONNX file of a model; of one with heads, of what scores a disease group's patients.
 
     Raises:
-        BadInput: a kind of detector that is not exported, or no group of its study.
+        BadInput: no group of its study.
     """
     if group not in (NO_GROUP, *(one.name for one in model.study.disease_groups)):
         raise BadInput(f"{model.study.study_id} has no disease group {group!r}", hint="its protocol names them")
@@ -40,10 +41,10 @@ def export_onnx(model: Model, group: str = NO_GROUP) -> bytes:
     blocks = _normalised(graph, model)
     if model.study.detector is DetectorKind.DP_VAR:
         score = _dp_var(graph, model, blocks, group)
-    elif model.study.detector is DetectorKind.AUTOENCODER:
-        score = _autoencoder(graph, model, blocks)
+    elif model.study.detector is DetectorKind.LOGISTIC:
+        score = _logistic(graph, model, blocks, group)
     else:
-        raise BadInput(f"a {model.study.detector.value} is not exported as ONNX")
+        score = _autoencoder(graph, model, blocks)
     graph.node("Cast", [score], output="score", to=TensorProto.FLOAT)
     content: bytes = graph.to_model(model).SerializeToString()
     return content
@@ -141,11 +142,36 @@ def _carried_forward(graph: _Graph, means: str, count: str, bins: int) -> str:
     return graph.node("Concat", steps, axis=1)
 
 
+def _head(model: Model, group: str) -> tuple[Detector, Parameters]:
+    """What scores a group's patients, and by which parameters."""
+    detector = model.detector()
+    return (
+        detector.head(model.parameters, group)
+        if isinstance(detector, GroupedDetector)
+        else (detector, model.parameters)
+    )
+
+
+def _logistic(graph: _Graph, model: Model, blocks: str, group: str) -> str:
+    """The outcome's chance, in double precision; the outcome's own column has no part in it."""
+    detector, parameters = _head(model, group)
+    if not isinstance(detector, LogisticDetector):
+        raise BadInput("this is no early warning")
+    weights, inputs = detector.weights(parameters), len(model.study.signals.signal) - 1
+    bins, axes = model.study.bins, graph.whole(1, 2)
+    levels = graph.node("Cast", [blocks], to=TensorProto.DOUBLE)
+    told = graph.node("Slice", [levels, graph.whole(0, 0), graph.whole(bins, inputs), axes])
+    last = graph.node("Slice", [levels, graph.whole(bins - 1, 0), graph.whole(bins, inputs), axes])
+    by_mean, by_last = (graph.constant(one, np.float64) for one in (weights[:inputs], weights[inputs:-1]))
+    means = graph.node("ReduceMean", [told], axes=[1], keepdims=0)
+    latest = graph.node("Squeeze", [last, graph.whole(1)])
+    odds = graph.node("Add", [graph.node("MatMul", [means, by_mean]), graph.node("MatMul", [latest, by_last])])
+    return graph.node("Sigmoid", [graph.node("Add", [odds, graph.constant(weights[-1], np.float64)])])
+
+
 def _dp_var(graph: _Graph, model: Model, blocks: str, group: str) -> str:
     """The mean Mahalanobis residual, in double precision."""
-    detector, parameters = model.detector(), model.parameters
-    if isinstance(detector, GroupedDetector):
-        detector, parameters = detector.head(parameters, group)
+    detector, parameters = _head(model, group)
     if not isinstance(detector, DpVarDetector):
         raise BadInput("this is no DP-VAR")
     fitted = detector.fitted(parameters)

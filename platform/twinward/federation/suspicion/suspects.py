@@ -9,7 +9,8 @@ known; its score is in standard errors.
 - **noise**: it adds more than its share. The least that counts is half a share more, and for a detector whose
   contributions change from round to round (a gradient's), more than twice an even part of the cohort could change.
 - **moments** (dp-var, logistic-warning): a sum of z zᵀ over any patients whatsoever has no negative eigenvalue. With
-  noise of variance q in each number the least lies above -2√(qw), and is a √2-Lipschitz function of the noise.
+  noise of variance q in each number the least lies above -2√(qw), and is a √2-Lipschitz function of the noise. An early
+  warning by public scales has the last of these numbers alone: how many patients there are, never fewer than none.
 - **direction**: what it adds points away from what the others add, each of whom counts alike, however much it sends.
   Of dp-var that is impossible, whatever the patients; of a gradient, and of an outcome, it can be a hospital unlike the
   others: hence a person decides. Takes a majority that is honest.
@@ -32,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.federation.aggregation.plausibility import fault_of
+from twinward.federation.detectors.dimensions import moments_at, outcome_numbers
 from twinward.federation.detectors.dp_var import gram_matrix
 from twinward.federation.privacy.accountant import plan_for
 from twinward.federation.privacy.dp_sum import UNIT, Integers, noise_variance
@@ -196,9 +198,9 @@ def _weight(study: StudyProtocol, told: Told) -> Floats:
 def _moments(study: StudyProtocol, told: Told) -> Floats:
     scores = []
     for mean, variance in zip(told.means, _variances(told), strict=True):
-        matrix = gram_matrix(mean[_start_of_moments(study) :])
-        spread = math.sqrt(variance)
-        scores.append((-float(np.linalg.eigvalsh(matrix)[0]) / spread - 2 * math.sqrt(len(matrix))) / math.sqrt(2))
+        matrix = gram_matrix(mean[moments_at(study)])
+        least = float(np.linalg.eigvalsh(matrix)[0]) / math.sqrt(variance)
+        scores.append(-least if len(matrix) == 1 else (-least - 2 * math.sqrt(len(matrix))) / math.sqrt(2))
     return np.array(scores)
 
 
@@ -227,8 +229,4 @@ def _direction(means: Floats, covariance: Floats) -> Floats:
 
 def _pointing(study: StudyProtocol, means: Floats) -> NDArray[np.float64]:
     """What of a sum points somewhere: of an early warning, what goes with the outcome; of all others everything."""
-    return means[:, : _start_of_moments(study)] if study.detector is DetectorKind.LOGISTIC else means
-
-
-def _start_of_moments(study: StudyProtocol) -> int:
-    return 2 * len(study.signals.signal) - 1 if study.detector is DetectorKind.LOGISTIC else 0
+    return means[:, : outcome_numbers(study)] if study.detector is DetectorKind.LOGISTIC else means
