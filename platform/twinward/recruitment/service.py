@@ -236,6 +236,7 @@ class ContactDesk:
                     return request
                 some = left[start : start + _AT_ONCE]
                 self._access.decide_many([self._seen_to(officer, name, twin, twin in eligible) for twin in some])
+                self._requests()  # reads them back while their keys are at hand, and not all of them at the end
                 told(start + len(some), len(left))
             self._pad(len(left))
             self._access.decide(officer.request(Action.CONTACT, detail=_detail("finished", name, {})))
