@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kernels import kernels
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.homomorphic.block_file import memory_file
 from twinward_crypto.homomorphic.database import Database
 from twinward_crypto.homomorphic.gated import EncryptedIndex, GateKey, encrypt_gated_query, score_gated
-from twinward_crypto.homomorphic.parameters import FAST, MEDIUM, Plan, plan, plan_gated
+from twinward_crypto.homomorphic.parameters import FAST, GATED, MEDIUM, Plan, plan, plan_gated
 from twinward_crypto.homomorphic.query import QueryKey
 from twinward_crypto.homomorphic.scoring import score
 
@@ -52,6 +53,22 @@ def test_a_mapped_index_answers_like_an_encrypted_one(tmp_path: Path) -> None:
     expected = ((rows - [3, 4]) ** 2).sum(axis=1)
     assert np.array_equal(gate.open_distances(score_gated(asked, index)), expected)
     assert np.array_equal(gate.open_distances(score_gated(asked, index.shard(1, 2))), expected[made.block_rows :])
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_an_index_is_scored_where_it_lies_in_memory_of_ones_own_alone(lasting: bool) -> None:
+    """What lies where others might write is copied before it is checked: nobody changes it afterwards."""
+    for family in ("residues", "ckks"):
+        kernels(family)
+    made = plan_gated(2, 16, weighted=False, profile=GATED)
+    with memory_file("test") as (path, file):
+        GateKey.generate(made).write_index(file, rows_of(made, 1), binding=BINDING, key=KEY)
+        (block,) = EncryptedIndex.map(path, made, binding=BINDING, key=KEY, lasting=lasting).blocks
+        before = block.norms.copy()
+        file.seek(-8, 2)
+        file.write(bytes(8))
+        file.flush()
+        assert np.array_equal(block.norms, before) == (not lasting)
 
 
 def test_no_changed_byte_is_scored(tmp_path: Path) -> None:
