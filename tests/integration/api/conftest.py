@@ -6,8 +6,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.console.fixtures import House, build
-from twinward.api.app import create_app
-from twinward.console import mount
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +18,5 @@ def api_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture(scope="session")
 def web(api_house: House) -> Iterator[TestClient]:
-    app = create_app(api_house.node)
-    mount(app, api_house.node)
-    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+    with TestClient(api_house.app, raise_server_exceptions=False, follow_redirects=False) as client:
         yield client

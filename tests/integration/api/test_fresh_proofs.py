@@ -15,7 +15,6 @@ from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.errors import NothingToProve
 from twinward.access.fresh_proofs import WINDOW_MS
 from twinward.access.interfaces import AccessContext, Principal
-from twinward.api.app import create_app
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Purpose, Role
 
@@ -41,7 +40,7 @@ SENSITIVE = [
 class Office:
     def __init__(self, house: House, clock: FixedClock) -> None:
         self.house, self.clock = house, clock
-        self.web = TestClient(create_app(house.node), raise_server_exceptions=False)
+        self.web = TestClient(house.app, raise_server_exceptions=False)
         self.number, self.token = house.node.account_desk.new_token("officer", AT_THE_MACHINE)
 
     def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> Any:

@@ -7,8 +7,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.integration.console.fixtures import House, build
-from twinward.api.app import create_app
-from twinward.console import mount
 from twinward.core.clock import FixedClock
 
 
@@ -26,9 +24,7 @@ def console_house(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -
 
 @pytest.fixture(scope="session")
 def console_app(console_house: House) -> FastAPI:
-    app = create_app(console_house.node)
-    mount(app, console_house.node)
-    return app
+    return console_house.app
 
 
 @pytest.fixture

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+from fastapi import FastAPI
 
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
+from twinward.api.app import create_app
+from twinward.console import mount
 from twinward.core.clock import Clock
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -41,6 +46,13 @@ class House:
     tokens: dict[str, str]
     first_day: int = 0
     """How large the log was at the end of it."""
+
+    @cached_property
+    def app(self) -> FastAPI:
+        """Its API and its console: made once, for that takes longer than most tests do."""
+        made = create_app(self.node)
+        mount(made, self.node)
+        return made
 
     def size(self) -> int:
         return self.node.log.store.size()

@@ -15,9 +15,7 @@ from fastapi.testclient import TestClient
 from tests.access_events import read_by_a_clinician
 from tests.integration.console.fixtures import House, build
 from tests.integration.console.test_console import sign_in
-from twinward.api.app import create_app
 from twinward.audit.saved_filters import MOST_OF_ACCOUNT
-from twinward.console import mount
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Role
 
@@ -32,9 +30,7 @@ def console_house(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -
 
 @pytest.fixture(scope="module")
 def console_app(console_house: House) -> FastAPI:
-    app = create_app(console_house.node)
-    mount(app, console_house.node)
-    return app
+    return console_house.app
 
 
 def rows_of(page: str) -> list[str]:

@@ -17,9 +17,7 @@ from tests.integration.console.test_console import sign_in
 from tests.integration.console.test_emergencies_page import csrf
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, Principal
-from twinward.api.app import create_app
 from twinward.audit.models import Filters
-from twinward.console import mount
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Conflict, NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, Role
@@ -45,9 +43,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -> Iterator
 def desk(own: House, clock: FixedClock) -> Iterator[TestClient]:
     """An officer who has just signed in."""
     clock.advance(60_001)
-    app = create_app(own.node)
-    mount(app, own.node)
-    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+    with TestClient(own.app, raise_server_exceptions=False, follow_redirects=False) as client:
         sign_in(client)
         yield client
 

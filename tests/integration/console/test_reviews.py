@@ -80,7 +80,9 @@ class Ward:
         for one in (LEE, ROE, POE):
             accounts.add_system(one)
         token = accounts.add_system(SYSTEMS["system"])
-        with TestClient(create_app(self.node)) as api:
+        self.app = create_app(self.node)
+        mount(self.app, self.node)
+        with TestClient(self.app) as api:
             for name, family in (("a", "Miller"), ("b", "Poe")):
                 answer = api.post("/fhir", json=transaction(name, family), headers={"authorization": f"Bearer {token}"})
                 assert answer.status_code == 200, answer.text
@@ -109,9 +111,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
 @pytest.fixture
 def web(ward: Ward) -> Iterator[TestClient]:
     ward.clock.advance(60_001)
-    app = create_app(ward.node)
-    mount(app, ward.node)
-    with TestClient(app, follow_redirects=False) as client:
+    with TestClient(ward.app, follow_redirects=False) as client:
         yield client
 
 

@@ -12,9 +12,7 @@ from fastapi.testclient import TestClient
 
 from tests.integration.console.fixtures import House, build
 from tests.integration.console.test_console import sign_in
-from twinward.api.app import create_app
 from twinward.client import VendorClient
-from twinward.console import mount
 from twinward.console.plots import burn_down, steps_of
 from twinward.console.vendor_page import known_by
 from twinward.core.clock import FixedClock
@@ -32,7 +30,7 @@ SPENT = Spending(12, 9, 120, ((7, 0), (8, 2), (9, 3)), 1500, 1250)
 def asked(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -> Iterator[House]:
     """A house whose vendor has asked and was answered."""
     built = build(tmp_path_factory.mktemp("vendor") / "home", patients=6, clock=clock)
-    with TestClient(create_app(built.node)) as http:
+    with TestClient(built.app) as http:
         vendor = VendorClient("http://testserver", built.tokens["vendor"], http=http)
         vendor.query_gated({"age": 61.0}, nearest=3)
         vendor.query_gated({"age": 20.0}, nearest=3)
@@ -43,9 +41,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -> Iterat
 @pytest.fixture
 def desk(asked: House, clock: FixedClock) -> Iterator[TestClient]:
     clock.advance(60_001)
-    app = create_app(asked.node)
-    mount(app, asked.node)
-    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+    with TestClient(asked.app, raise_server_exceptions=False, follow_redirects=False) as client:
         sign_in(client)
         yield client
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.integration.fhir.door import Door
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import PATIENT, outcome, send
 from twinward.fhir.validation.validator import validate
@@ -58,8 +60,17 @@ RESOURCES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def ward(web: TestClient, hospital: Hospital) -> TestClient:
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    """One for all tests of this file: what they add they delete."""
+    house = Hospital(tmp_path_factory.mktemp("shapes"))
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="module")
+def ward(door: Door, hospital: Hospital) -> TestClient:
+    web = door.open_to(hospital)
     for one in RESOURCES[:-1]:
         hospital.clock.advance(1000)
         answer = send(web, "PUT", f"/{one['resourceType']}/{one['id']}", content=json.dumps(one))
@@ -153,6 +164,7 @@ def test_what_matches_does_not_come_along_again(ward: TestClient) -> None:
     assert send(ward, "PUT", "/Observation/panel", content=json.dumps(panel)).status_code == 201
     query = "/Observation?_id=o1,panel&_include=Observation:has-member"
     assert (shown(ward, query), shown(ward, query, "include")) == (["o1", "panel"], ["o2"])
+    assert send(ward, "DELETE", "/Observation/panel").status_code == 204
 
 
 def test_what_comes_along_is_an_access(ward: TestClient, hospital: Hospital) -> None:
@@ -209,6 +221,7 @@ def test_an_extended_element_keeps_its_extension_and_digits_their_bytes(ward: Te
     part = send(ward, "GET", "/Observation/d?_elements=valueQuantity")
     assert b'"value": 1.10e+1' in part.content
     assert [tag["code"] for tag in part.json()["meta"]["tag"]] == ["t", "SUBSETTED"]
+    assert send(ward, "DELETE", "/Observation/d").status_code == 204
 
 
 def test_a_count_shows_nothing(ward: TestClient) -> None:
