@@ -31,6 +31,7 @@ from twinward.core.vocabulary import DERIVED_FROM, SENSITIVE, Category, Role
 NOT_COVERED = "no rule permits this"
 _CACHE_LIMIT = 100_000
 _KEPT_ASKING = 1024
+_KEPT_TEXTS = 4
 _TWIN = {"type": "Twin", "id": "asked"}
 _PRINCIPAL = {"type": "Principal", "id": "asking"}
 
@@ -120,14 +121,10 @@ class Policy:
         self.text = text
         self.hash = hashlib.sha256(text.encode()).hexdigest()
         try:
-            written = cedarpy.policies_to_json_str(text)
-            if _nesting(written) > MOST_NESTED:
-                raise ValueError("a rule has too many conditions in a row")
-            self._parsed: dict[str, dict[str, Any]] = json.loads(written)["staticPolicies"]
+            self._parsed, self._by_action = _parsed(text)
         except (ValueError, RecursionError) as error:
             hint = "compare it with the default policy; split a rule of hundreds of conditions"
             raise PolicyInvalid(f"the policy does not parse: {error}", hint=hint) from error
-        self._by_action: dict[str, cedarpy.PolicySet] = {}
         self._verdicts: dict[Facts, Verdict] = {}
         # Else no rule can look at them, and one verdict is everybody's; an escape could spell the name otherwise.
         self._sees_units = "units" in text or "\\" in text
@@ -204,6 +201,15 @@ class Policy:
         """Rule id -> its ``@say`` annotation."""
         found = (rule.get("annotations", {}) for rule in self._parsed.values())
         return {note["id"]: note.get("say", note["id"]) for note in found if "id" in note}
+
+
+@lru_cache(maxsize=_KEPT_TEXTS)
+def _parsed(text: str) -> tuple[dict[str, dict[str, Any]], dict[str, cedarpy.PolicySet]]:
+    """A text's rules, and those on each action as far as they were asked for: a node reads its text in many places."""
+    written = cedarpy.policies_to_json_str(text)
+    if _nesting(written) > MOST_NESTED:
+        raise ValueError("a rule has too many conditions in a row")
+    return json.loads(written)["staticPolicies"], {}
 
 
 def _may_decide(scope: dict[str, Any], action: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.command_line import PROGRAM
+from tests.kept_homes import copied
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.config import Settings
@@ -58,21 +58,19 @@ def run(*arguments: str, **options: Any) -> Result:
     return done
 
 
-@pytest.fixture(scope="session")
-def _untouched(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
-    return make_hospital(tmp_path_factory.mktemp("cli") / "node")
-
-
 @pytest.fixture(scope="module")
-def hospital(_untouched: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     """One for all tests of a file, in which what a test erases stays erased."""
-    home = tmp_path_factory.mktemp("cli") / "node"
-    shutil.copytree(_untouched.home, home)
-    return replace(_untouched, home=home)
+    return make_hospital(tmp_path_factory.mktemp("cli") / "node")
 
 
 def make_hospital(home: Path, *, consenting: bool = True) -> Hospital:
     """Six patients who consent to similarity search unless told otherwise, an officer, a clinician, a vendor."""
+    made = copied(("hospital", consenting), home, lambda first: _found(first, consenting=consenting))
+    return replace(made, home=home)
+
+
+def _found(home: Path, *, consenting: bool) -> Hospital:
     node = create_node(Settings.load(home))
     try:
         imported = [

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from tests.kept_homes import copied
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.api.app import create_app
 from twinward.console import mount
-from twinward.core.clock import Clock
+from twinward.core.clock import Clock, FixedClock, SystemClock
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.fhir.bulk.synthetic_patients import generate_cohort
-from twinward.node import SYSTEM, Node, create_node
+from twinward.node import SYSTEM, Node, create_node, lifecycle
 from twinward.twins.models import DIRECTORY
 
 OFFICER = Principal("officer", Role.OFFICER, "Olga Officer", "data office")
@@ -81,7 +82,22 @@ class House:
 
 
 def build(home: Path, *, patients: int = 5, clock: Clock | None = None) -> House:
-    """Make the node and let a day pass; its log is signed, co-signed and anchored once."""
+    """A node after a day; its log is signed, co-signed and anchored once."""
+    begun = None if clock is None else clock.now_ms()
+    if begun not in (None, FixedClock().now_ms()):
+        return _build(home, patients, clock)
+
+    def first(kept: Path) -> House:
+        house = _build(kept, patients, None if clock is None else FixedClock())
+        house.node.close()
+        return house
+
+    house = copied(("house", patients, begun), home, first)
+    node = lifecycle._opened(Settings.load(home), clock or SystemClock(), None)
+    return House(node, house.twins, dict(house.tokens), house.first_day)
+
+
+def _build(home: Path, patients: int, clock: Clock | None) -> House:
     node = create_node(Settings(home=home), clock=clock)
     node.accounts.add_person(OFFICER, PASSWORD)
     node.accounts.add_person(Principal("nurse", Role.CLINICIAN, "Night Nurse", "ward 3"), NIGHT_PASSWORD)
