@@ -121,8 +121,9 @@ def renew(
     """Found new contracts where a home's are an earlier release's, which their owner alone could change.
 
     Vendors' budgets and what they spent, this consortium's privacy budgets and the models are taken over; the log is
-    held against its old anchor first and anchored anew. The old addresses are kept beside the new. Stop the server
-    before; afterwards hand consortium.json to the other members, and the new anchor to each witness.
+    held against its old anchor first and anchored anew. An exchange and a contract for outbreaks begin anew, empty:
+    what was promised in the old ones stays there. The old addresses are kept beside the new. Stop the server before;
+    afterwards hand consortium.json to the other members, and the new anchor to each witness.
 
     Exit codes: 0 founded, 1 you said no, 2 nobody to ask and no --yes, or witnesses that are no quorum, 4 nothing to
     renew, the node is being served, or emergencies wait for their review there, 7 the chain does not answer or the log

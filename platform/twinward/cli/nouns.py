@@ -220,14 +220,14 @@ NOUNS: Final = (
         "outbreak",
         "See outbreaks together: judge daily sums, sign and raise alerts.",
         {"open": "outbreak:open_", "raise": "outbreak:raise_"}
-        | {verb: f"outbreak:{verb}" for verb in ("watch", "alerts", "simulate")},
+        | {verb: f"outbreak:{verb}" for verb in ("watch", "alerts", "end", "simulate")},
     ),
     Noun(
         "exchange",
         "Lend and borrow what runs short, hospital to hospital.",
         {"open": "exchange.steps:open_", "list": "exchange.shown:list_"}
         | {verb: f"exchange.steps:{verb}" for verb in ("offer", "request", "withdraw", "promise", "ship", "receive")}
-        | {verb: f"exchange.steps:{verb}" for verb in ("dispute", "settle", "cancel", "lapse")}
+        | {verb: f"exchange.steps:{verb}" for verb in ("dispute", "settle", "decide", "cancel", "lapse")}
         | {verb: f"exchange.shown:{verb}" for verb in ("suggest", "surge")},
     ),
     Noun(

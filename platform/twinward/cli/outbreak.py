@@ -126,6 +126,46 @@ def raise_(
         say(f"alert {made.number} is raised: {shown['syndrome']} on {shown['day']}, {made.said.counted} cases")
 
 
+def end(
+    alert: Annotated[int, typer.Argument(min=1, help="Its number, as `twinward outbreak alerts` shows it.")],
+    account: AsOption,
+    signatures: Annotated[list[Path] | None, typer.Argument(help="Hospitals' signatures that it is over.")] = None,
+    sign: Annotated[Path | None, typer.Option(help="Write this hospital's signature here.")] = None,
+    hospital: Annotated[
+        str, typer.Option(help="In which hospital's name; one in this home.", show_default="the home's own")
+    ] = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that an alert is over: sign it in this hospital's name (--sign), or send what a quorum signed.
+
+    Exit codes: 0 signed or ended, 2 no signatures, or of another alert, 3 no such account, 4 too few, no such alert, or
+    it is over, 6 the account may not, 7 the chain or the log does not answer.
+
+    Examples: twinward outbreak end 1 --sign own.json --as olga
+    · twinward outbreak end 1 own.json other.json --as olga
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.node.study_approvals import abroad, member
+        from twinward.outbreak.alerts import EndSignature
+
+        by = context_of(node, account, Purpose.OPERATIONS)
+        if (sign is None) is (not signatures):
+            raise BadInput("give --sign, or the signatures of a quorum")
+        if sign is not None:
+            out = OutputFile(sign, as_json=as_json, option="--sign")
+            with member(node, hospital or node.settings.tenant) as one:
+                signed = one.node.outbreaks.sign_end(abroad(by, one, node), alert)
+            out.write(json.dumps(signed.shown()).encode())
+            out.report(
+                {"alert": alert, "file": str(out)}, f"wrote {out}: this hospital's signature that {alert} is over"
+            )
+            return
+        found = [EndSignature.parse(read_input(one)) for one in signatures or ()]
+        made = node.outbreaks.end(by, alert, found)
+        show_json(_shown(made)) if as_json else say(f"alert {alert} is over")
+
+
 def alerts(
     every: Annotated[bool, typer.Option("--all", help="What is over, too.")] = False,
     home: HomeOption = None,

@@ -28,6 +28,7 @@ from twinward.exchange.models import (
     resource_word,
 )
 from twinward_contracts.bindings import (
+    Call,
     HospitalSignature,
     Listing,
     ListingKind,
@@ -277,6 +278,16 @@ class Exchange:
             except CryptoError:
                 raise ExchangeInvalid("the other hospital's half is no signature") from None
         return self.transfer(transfer)
+
+    def deciding(self, by: AccessContext, transfer: int, arrived: int) -> Call:
+        """The change by which the consortium settles a dispute that two hospitals do not. Logged.
+
+        It is enacted like any other of the consortium's changes: by a quorum, or once everybody could see it. Raises as
+        ``promise``.
+        """
+        self._step(by, "decide", transfer, ("arrived", str(_quantity(arrived, least=0))))
+        with refusals_explained():
+            return self._contract().deciding(transfer, arrived)
 
     def listings(self) -> list[ListingView]:
         """The newest offers and requests, oldest first, a hundred of each hospital at most: none pushes others out.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from twinward.access.interfaces import NODE, AccessContext, AccessControl
@@ -14,6 +14,7 @@ from twinward.fhir.rest.service import FhirService
 from twinward.fhir.rest.transaction import Transaction
 from twinward.live.hl7.desk import Entries, Hl7Desk, Hl7Source, Hospital
 from twinward.live.parts import Subjects
+from twinward.things.relations import Relations
 
 if TYPE_CHECKING:
     from twinward.node.node import Node
@@ -47,12 +48,13 @@ class Hl7Records:
 def hl7_desk(node: Node, context: AccessContext, source: Hl7Source) -> Hl7Desk:
     """What answers one sender's messages on behalf of an account."""
     records = Hl7Records(FhirService(node.twins, node.clock), node.access)
-    return Hl7Desk(node.live, hospital_of(records, node.live.subjects), context, source)
+    return Hl7Desk(node.live, hospital_of(records, node.live.subjects, node.things.relations), context, source)
 
 
-def hospital_of(records: Hl7Records, subjects: Subjects) -> Hospital:
-    """A hospital's patients and records, as HL7 reaches them."""
-    return Hospital(_patient_key, subjects, records.file, records.amend)
+def hospital_of(records: Hl7Records, subjects: Subjects, beds: Relations | None = None) -> Hospital:
+    """A hospital's patients, records and beds, as HL7 reaches them; without beds none is moved."""
+    made = Hospital(_patient_key, subjects, records.file, records.amend)
+    return made if beds is None else replace(made, lay=beds.lay)
 
 
 def _patient_key(system: str, value: str) -> str:

@@ -75,11 +75,20 @@ def renew(node: Node, cards: Sequence[WitnessCard] = ()) -> Renewed:
         made = Consortium.found(
             chain, fresh, founders, node.settings.quorum, review_s=review_s, keys=old.keys, carry=carried.carry
         )
+    _open_anew(old, made)
     kept = _free(path)
     write_public(kept, path.read_bytes())
     fresh.replace(path)
     anchor = f"{made.addresses.chain_id} {made.addresses.access_anchor}"
     return Renewed(anchor, kept, carried.vendors, carried.hospitals, carried.models)
+
+
+def _open_anew(old: Consortium, made: Consortium) -> None:
+    """What hospitals opened besides is there again, empty: it obeyed a witness set that counts no more."""
+    if old.addresses.resource_exchange:
+        made.open_exchange()
+    if old.addresses.outbreak_alert:
+        made.open_outbreak()
 
 
 class _Carried:

@@ -108,6 +108,37 @@ class Endorsement:
         return made
 
 
+@dataclass(frozen=True, slots=True)
+class EndSignature:
+    """One hospital's signature that an alert is over."""
+
+    alert: int
+    epoch: int
+    public_key: bytes
+    signature: bytes
+
+    def shown(self) -> dict[str, Any]:
+        """As the file that is handed over."""
+        keys = {"public_key": self.public_key.hex(), "signature": self.signature.hex()}
+        return {"ends": self.alert, "epoch": self.epoch, **keys}
+
+    @classmethod
+    def parse(cls, raw: bytes) -> EndSignature:
+        """From the file. Raises ``OutbreakInvalid``."""
+        try:
+            found = json.loads(raw)
+            numbers = (found["ends"], found["epoch"])
+            key, signature = bytes.fromhex(found["public_key"]), bytes.fromhex(found["signature"])
+            whole = all(type(one) is int and 0 <= one < 1 << 63 for one in numbers)
+            whole = whole and (len(key), len(signature)) == (48, 96)
+            made = cls(*numbers, key, signature)
+        except (KeyError, TypeError, ValueError, RecursionError):
+            whole = False
+        if not whole:
+            raise OutbreakInvalid("not a hospital's signature", hint="`twinward outbreak end --sign FILE` writes one")
+        return made
+
+
 class OutbreakDesk:
     """One hospital's part in alerts.
 
@@ -160,20 +191,35 @@ class OutbreakDesk:
         said = endorsements[0].said
         self._decide(by, "raise", said)
         with refusals_explained():
-            places = {
-                bls.public_key_from_eip2537(one.public_key): one.index
-                for one in self._witnesses().witnesses()
-                if one.active
-            }
-            signed = {places[one.public_key]: one for one in endorsements if one.public_key in places}
-            if len(signed) < len(endorsements):
-                raise OutbreakInvalid("a signature is of no hospital of the consortium, or there twice")
-            try:
-                quorum = _quorum(signed)
-            except CryptoError:
-                raise OutbreakInvalid("a hospital's signature is none") from None
+            quorum = self._quorum_of([(one.public_key, one.signature) for one in endorsements])
             contract = self._contract()
             return contract.alert(contract.raise_alert(said, quorum))
+
+    def sign_end(self, by: AccessContext, alert: int) -> EndSignature:
+        """Sign in this hospital's name that an alert is over. Raises as ``sign``; ``AlertRefused``: no such alert."""
+        keys = self._keys()
+        if keys is None:
+            raise OutbreakInvalid(f"the key of {self._hospital} is not here", hint="it signs at its own node")
+        with refusals_explained():
+            said = self._contract().alert(alert).said
+        self._decide(by, "sign-end", said, ("alert", str(alert)))
+        with refusals_explained():
+            epoch = self._witnesses().epoch()
+            message = self._contract().end_message(epoch, alert)
+        return EndSignature(alert, epoch, keys.bls_public_key, bls.sign(keys.bls_secret_key, message))
+
+    def end(self, by: AccessContext, alert: int, signatures: Sequence[EndSignature]) -> OutbreakState:
+        """Say that an alert is over, as a quorum signed. Raises as ``raise_alert``."""
+        if not signatures or any(one.alert != alert for one in signatures):
+            raise OutbreakInvalid("the signatures are not of this alert's end")
+        with refusals_explained():
+            said = self._contract().alert(alert).said
+        self._decide(by, "end", said, ("alert", str(alert)))
+        with refusals_explained():
+            quorum = self._quorum_of([(one.public_key, one.signature) for one in signatures])
+            contract = self._contract()
+            contract.end(alert, quorum)
+            return contract.alert(alert)
 
     def alerts(self) -> list[OutbreakState]:
         """The newest alerts, oldest first. Raises ``OutbreakUnreachable``."""
@@ -182,16 +228,28 @@ class OutbreakDesk:
             last = contract.count()
             return [contract.alert(number) for number in range(max(1, last - SHOWN + 1), last + 1)]
 
-    def _decide(self, by: AccessContext, step: str, said: OutbreakStatement) -> None:
+    def _quorum_of(self, signed: Sequence[tuple[bytes, bytes]]) -> QuorumSignature:
+        """Hospitals' keys and signatures as the contract takes them. Raises ``OutbreakInvalid``."""
+        active = [one for one in self._witnesses().witnesses() if one.active]
+        places = {bls.public_key_from_eip2537(one.public_key): one.index for one in active}
+        found = {places[key]: (key, signature) for key, signature in signed if key in places}
+        if len(found) < len(signed):
+            raise OutbreakInvalid("a signature is of no hospital of the consortium, or there twice")
+        try:
+            return _quorum(found)
+        except CryptoError:
+            raise OutbreakInvalid("a hospital's signature is none") from None
+
+    def _decide(self, by: AccessContext, step: str, said: OutbreakStatement, *more: tuple[str, str]) -> None:
         facts = (("syndrome", syndrome_word(said.syndrome)), ("day", str(said.day)), ("counted", str(said.counted)))
-        detail = (("step", step), ("hospital", self._hospital), *facts, ("terms", said.terms.hex()))
+        detail = (("step", step), ("hospital", self._hospital), *facts, *more, ("terms", said.terms.hex()))
         self._access.decide(by.request(Action.OUTBREAK, detail=detail))
 
 
-def _quorum(signed: dict[int, Endorsement]) -> QuorumSignature:
+def _quorum(signed: dict[int, tuple[bytes, bytes]]) -> QuorumSignature:
     ordered = [signed[place] for place in sorted(signed)]
     return QuorumSignature(
         sum(1 << place for place in signed),
-        tuple(bls.public_key_to_eip2537(one.public_key) for one in ordered),
-        bls.signature_to_eip2537(bls.aggregate([one.signature for one in ordered])),
+        tuple(bls.public_key_to_eip2537(key) for key, _ in ordered),
+        bls.signature_to_eip2537(bls.aggregate([signature for _, signature in ordered])),
     )

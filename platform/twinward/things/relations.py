@@ -101,6 +101,27 @@ class Relations:
             tables.end_relation(ended)
         return msgspec.structs.replace(ended, target=about) if about == WITHHELD else ended
 
+    def lay(self, context: AccessContext, twin: TwinId, beds: Sequence[str]) -> None:
+        """Move a patient into the first of these beds that there is, out of any other; into none where there is none.
+
+        Done twice it comes to the same. Raises as ``relate``: the bed is another's, and nothing was changed.
+        """
+        with self._parts.database.reading() as tables:
+            known = {one.name for one in tables.things() if one.kind is Kind.BED}
+            mine = [one.thing for one in tables.relations_to_twin(twin) if one.until_ms is None and one.thing in known]
+            target = next((one for one in beds if one in known), None)
+            taken = target is not None and any(
+                one.until_ms is None and one.relation is Relation.ASSIGNED_TO and one.target != twin
+                for one in tables.relations_of(target)
+            )
+        if taken:
+            raise ThingConflict("the bed is taken", hint="end that first: `twinward thing end`")
+        for bed in mine:
+            if bed != target:
+                self.end(context, bed, Relation.ASSIGNED_TO)
+        if target is not None and target not in mine:
+            self.relate(context, target, Relation.ASSIGNED_TO, twin)
+
     def of(self, thing: Thing, context: AccessContext) -> list[Related]:
         """All of a thing's, the oldest first: for whoever has asked access control; patients as ``told`` to them."""
         with self._parts.database.reading() as tables:

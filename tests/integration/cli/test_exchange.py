@@ -92,6 +92,17 @@ def test_a_transfer_from_offer_to_receipt(home: Hospital, in_days: Callable[[flo
     settled = home.asked(*settle, "--arrived", "2", "--with", str(half), "--hospital", other)
     assert (settled["state"], settled["arrived"]) == ("settled", 2)
 
+    # one that they do not settle the consortium decides: the keys of a quorum are in this home
+    decide = ["exchange", "decide", "--as", "olga", "--arrived", "0"]
+    assert home.run(*decide, number).exit_code == 4, "it is settled"
+    assert home.run(*decide, "99").exit_code == 3
+    second = str(home.asked(*promise, "--quantity", "1", *times)["transfer"])
+    home.asked("exchange", "ship", second, "--as", "olga")
+    home.asked("exchange", "dispute", second, "--why", "nothing came", "--as", "olga", "--hospital", other)
+    assert home.run(*decide[:2], second, "--arrived", "0", "--as", "dr-lee").exit_code == 6
+    decided = home.asked(*decide, second)
+    assert (decided["state"], decided["arrived"]) == ("settled", 0)
+
 
 def test_every_step_is_in_the_hospitals_own_log_and_nothing_else_leaves(
     home: Hospital, in_days: Callable[[float], str]

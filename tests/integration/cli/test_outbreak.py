@@ -66,6 +66,18 @@ def test_a_quorum_raises_what_one_hospital_does_not(hospital: Hospital, tmp_path
     assert "raised an alert of an outbreak that several hospitals signed" in log
     assert hospital.run(*watch[:-1], "dr-lee", "--sign", str(tmp_path / "no.json")).exit_code == 6
 
+    ends = [tmp_path / "end-own.json", tmp_path / "end-other.json"]
+    end = ["outbreak", "end", "1", "--as", "olga"]
+    hospital.asked(*end, "--sign", str(ends[0]))
+    hospital.asked(*end, "--sign", str(ends[1]), "--hospital", "northgate")
+    assert hospital.run(*end, str(ends[0])).exit_code == 4, "one alone ends nothing"
+    assert hospital.run(*end, str(own), str(other)).exit_code == 2, "what raised it does not end it"
+    assert hospital.run(*end).exit_code == 2
+    assert hospital.run("outbreak", "end", "9", "--sign", str(tmp_path / "9.json"), "--as", "olga").exit_code == 4
+    assert hospital.run(*end[:-1], "dr-lee", "--sign", str(tmp_path / "no.json")).exit_code == 6
+    assert hospital.asked(*end, *map(str, ends))["ended"] != ""
+    assert (hospital.asked("outbreak", "alerts")["alerts"], hospital.run(*end, *map(str, ends)).exit_code) == ([], 4)
+
 
 @pytest.mark.parametrize(
     "content",

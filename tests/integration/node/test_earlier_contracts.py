@@ -150,13 +150,20 @@ def test_a_set_swapped_under_the_contracts_is_no_consortium(old: Old) -> None:
 
 
 def test_renewing_takes_over_what_was_spent_and_anchors_anew(old: Old) -> None:
+    file = old.home / CONSORTIUM_FILE
+    opened = {"resource_exchange": old.addresses.budget_ledger, "outbreak_alert": old.addresses.budget_ledger}
+    file.write_text(json.dumps(asdict(old.addresses) | opened), encoding="utf-8")  # a release that had both
     said = old.cli("consortium", "renew", "--yes", "--json")
     assert said.exit_code == 0, said.output
     done = json.loads(said.stdout)
     assert (done["vendors"], done["hospitals"], done["models"]) == (1, 1, 1)
-    assert json.loads(Path(done["kept"]).read_text(encoding="utf-8")) == asdict(old.addresses)
+    assert json.loads(Path(done["kept"]).read_text(encoding="utf-8")) == asdict(old.addresses) | opened
     with open_node(old.home) as node:
         consortium = node.consortium
+        exchange, outbreaks = consortium.resource_exchange(), consortium.outbreak_alert()
+        assert exchange is not None
+        assert outbreaks is not None
+        assert (exchange.listing_count(), outbreaks.count()) == (0, 0), "they begin anew"
         assert consortium.addresses.witness_set != old.addresses.witness_set
         assert consortium.witness_set.quorum() == node.settings.quorum  # its own, not what the old owner set
         epoch = consortium.budgets.current_epoch()

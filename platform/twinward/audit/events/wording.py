@@ -131,12 +131,15 @@ _STEPS = {
         "receive": "signed how much of promised resources arrived",
         "dispute": "signed a dispute on promised resources",
         "settle": "signed how a dispute on resources is settled",
+        "decide": "asked the consortium to settle a dispute on resources",
         "cancel": "signed that a promise of resources is cancelled",
         "lapse": "had a promise of resources lapse that was not kept in time",
     },
     Action.OUTBREAK: {
         "sign": "signed an alert of an outbreak for the hospital",
         "raise": "raised an alert of an outbreak that several hospitals signed",
+        "sign-end": "signed for the hospital that an alert of an outbreak is over",
+        "end": "ended an alert of an outbreak, as several hospitals signed",
     },
 }
 """What the steps of a case, an erasure, a change of policy, a contact request, an exchange and an alert are called."""

@@ -286,6 +286,32 @@ def lapse(
         _show_transfer(desk.lapse(by, transfer), as_json=as_json)
 
 
+def decide(
+    transfer: TransferArgument,
+    arrived: Annotated[int, typer.Option(min=0, help="How much arrived.")],
+    account: AsOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the consortium settle a dispute that the two hospitals do not: at once where a quorum's keys are here.
+
+    Else it is proposed for all to see, and `twinward consortium enact` makes it once it is due.
+
+    Exit codes: 0 decided or proposed, 3 no such transfer or account, 4 refused, 6 may not, 7 no answer.
+
+    Example: twinward exchange decide 1 --arrived 2 --as olga
+    """
+    with node_at(home, as_json=as_json) as node:
+        call = node.exchange.deciding(context_of(node, account, Purpose.OPERATIONS), transfer, arrived)
+        change = node.consortium.change(call)
+        if change is None:
+            _show_transfer(node.exchange.transfer(transfer), as_json=as_json)
+        elif as_json:
+            show_json({"transfer": transfer, "proposed": change.number})
+        else:
+            say(f"proposed as change {change.number}; `twinward consortium show` says from when it can be enacted")
+
+
 @contextmanager
 def _exchange(
     hospital: str, account: str, home: Path | None, as_json: bool

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
-from twinward.core.errors import TwinwardError
+from twinward.core.errors import Conflict, Refused, TwinwardError
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import TwinId
 from twinward.live.errors import MessageConflict, MessageRefused
@@ -38,6 +38,7 @@ from twinward.live.hl7.errors import (
 from twinward.live.hl7.message import Message, Segment, read_message
 from twinward.live.hl7.movements import (
     amend_entry,
+    beds_of,
     create_entry,
     merge_entry,
     order_entries,
@@ -71,12 +72,14 @@ class Hospital:
         file: does entries of a FHIR transaction, together, on behalf of somebody; each one's HTTP status.
         amend: the same about a twin who is there: decided as the sender's write, and done by the node, since what a
             message does not say can only stay where it is read, which no sender may. Nobody is shown it.
+        lay: moves a patient into the first of these beds that is known, out of any other; into none where none is.
     """
 
     subject_of: Callable[[str, str], str]
     twins_of: Subjects
     file: Callable[[AccessContext, Entries], list[int]]
     amend: Callable[[AccessContext, TwinId, Entries], list[int]]
+    lay: Callable[[AccessContext, TwinId, Sequence[str]], None] = lambda _context, _twin, _beds: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +182,22 @@ class Hl7Desk:
         self._amend(known[0], [*amended, *moved])
         if event == "A03":
             self._release_devices(known[0])
+        remarks = self._moved(message, known[0], event) if event in _MOVES else ()
         self._live.messages.settle(self._context, self._source.name, taken)
-        return Acknowledgement(Code.ACCEPTED)
+        return Acknowledgement(Code.ACCEPTED, remarks)
+
+    def _moved(self, message: Message, patient: Identifier, event: str) -> tuple[Remark, ...]:
+        """The bed follows, where its twin is known here; what stands in the way is a warning: the rest was taken."""
+        subject = self._hospital.subject_of(*patient)
+        twin = self._hospital.twins_of([subject]).get(subject)
+        beds = [] if event == "A03" else beds_of(message)
+        if twin is None or (event == "A01" and not beds):
+            return ()
+        try:
+            self._hospital.lay(self._context, twin, beds)
+        except (Conflict, Refused) as error:
+            return (Remark(INTERNAL, Where("PV1", 1, 3), f"PV1-3: the bed was not changed: {error.outside()[0]}", "W"),)
+        return ()
 
     def _orders(self, message: Message, taken: MessageId) -> Acknowledgement:
         known, _ = self._patient(message.only("PID"), 3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -31,6 +32,7 @@ _CLASSES: Final = {"I": "IMP", "O": "AMB", "E": "EMER", "P": "PRENC", "R": "AMB"
 _ACT_CODE: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _ORDERS: Final = {"NW": "active", "XO": "active", "CA": "revoked", "DC": "revoked", "HD": "on-hold", "RL": "active"}
 """Table 0119, order control."""
+_SLUG: Final = re.compile(r"[^a-z0-9]+")
 _SYSTEMS: Final = {"LN": "http://loinc.org", "SCT": "http://snomed.info/sct"}
 
 
@@ -93,6 +95,14 @@ def visit_entry(message: Message, visit: Identifier, patient: Identifier, zone: 
     if places:
         made["location"] = places
     return put_entry(visit, made)
+
+
+def beds_of(message: Message) -> list[str]:
+    """What a bed's twin may be called by PV1-3 (PL: point of care, room, bed), the most exact first; [] for no bed."""
+    ward, room, bed = (_SLUG.sub("-", message.first("PV1").text(3, part).lower()).strip("-") for part in (1, 2, 3))
+    if not bed:
+        return []
+    return list(dict.fromkeys("-".join(filter(None, parts)) for parts in ((ward, room, bed), (ward, bed), (bed,))))
 
 
 def order_entries(message: Message, patient: Identifier, authorities: Authorities) -> list[Json]:
