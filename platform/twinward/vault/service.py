@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from twinward.access.interfaces import Permit, PermitVerifier
 from twinward.core.clock import Clock
@@ -31,10 +32,12 @@ from twinward.vault.models import StoredVersion
 from twinward.vault.records.sealer import Opening, Sealer, type_tags
 from twinward.vault.records.writer import Writer
 from twinward.vault.search.facets import Rank, Wanted
-from twinward.vault.search.index import SearchIndex
 from twinward.vault.segments.sealer import SegmentSealer
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.keys import TenantId
+
+if TYPE_CHECKING:
+    from twinward.vault.search.index import SearchIndex
 
 OPENING_ACTIONS = frozenset(
     {Action.READ, Action.SEARCH, Action.EXPORT, Action.COHORT, Action.TRAIN, Action.BREAK_GLASS}
@@ -71,6 +74,8 @@ class Vault(Locator):
         """What records are searched by; None where nobody can say it."""
         if self._describing is None:
             return None
+        from twinward.vault.search.index import SearchIndex  # its columns are numpy's: where somebody searches
+
         return SearchIndex(self._store, self._clock, self._tenant, self._describing())
 
     def create_twin(self, permit: Permit) -> None:
