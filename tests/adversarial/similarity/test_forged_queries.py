@@ -20,6 +20,7 @@ from twinward.protocol.terms import Mode
 from twinward.similarity.scoring.engines import GatedEngine
 from twinward.similarity.scoring.shards import Blinding, Scorer
 from twinward_crypto.homomorphic.gated import EncryptedIndex, score_gated
+from twinward_crypto.homomorphic.index_block import index_of_objects
 from twinward_crypto.homomorphic.parameters import query_tolerance
 from twinward_crypto.homomorphic.parts import query_scales
 from twinward_crypto.homomorphic.wire import Bundle
@@ -220,7 +221,8 @@ def test_a_damaged_index_is_no_match_and_no_error(tmp_path_factory: pytest.TempP
     engine = house.service._gated
     assert engine is not None
     high, zero = (engine.gate.encrypt_index(np.full_like(ROWS, n), binding=engine.binding) for n in (127, 0))
-    torn = replace(zero.blocks[0], features=high.blocks[0].features)  # squares of nought: distances below zero
+    above, nought = (index_of_objects(one.plan, one.blocks[0]) for one in (high, zero))
+    torn = replace(nought, features=above.features)  # squares of nought: distances below zero
     house.service._gated = replace(engine, scorer=Scoring(replace(zero, blocks=(torn,))))
     forger = Forger(TestClient(app_of(house.answers)))
     for nearest in (None, 5):
