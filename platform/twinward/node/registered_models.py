@@ -71,8 +71,11 @@ def thresholds_of(card: bytes, model: Model, given: float | None) -> dict[str, f
         return dict.fromkeys(names, given)
     try:
         found = thresholds(json.loads(card))
-        return {name: found[name] for name in names}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        chosen = {name: found[name] for name in names}
+        if not all(map(math.isfinite, chosen.values())):  # JSON as Python reads it has NaN
+            raise ValueError
+        return chosen
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise BadInput("this model's card has no threshold", hint="give --threshold, and look with --dry-run") from None
 
 

@@ -27,6 +27,7 @@ from twinward.live.scoring.stay import build_live_stay
 from twinward.live.storage.columns import Columns
 from twinward.node import Node
 from twinward.node.live_scoring import RegisteredScorer
+from twinward.node.registered_models import thresholds_of
 
 HOUR = 3_600_000
 STUDY = StudyProtocol.for_dp_var("watch-1", ("st-anna", "northgate", "lakeside"), expected_patients=600, epsilon=3.0)
@@ -36,11 +37,11 @@ CODES = ("8867-4", "8480-6", "9279-1", "59408-5")
 CALM = (80, 120, 16, 97)
 
 
-def scoring(ward: Ward, *, altered: bool = False, disabled: bool = False) -> LiveScoring:
+def scoring(ward: Ward, model: Model = MODEL, *, altered: bool = False, disabled: bool = False) -> LiveScoring:
     def scorer_of(one: Scoring) -> RegisteredScorer:
         if altered:
             raise Conflict("watch-1.model is not the model that was registered")
-        return RegisteredScorer(cast(Node, None), MODEL, one.thresholds)
+        return RegisteredScorer(cast(Node, None), model, one.thresholds)
 
     def caller_of(name: str) -> Principal:
         if disabled:
@@ -138,6 +139,33 @@ def test_what_stands_in_a_models_way_is_told_and_ended(ward: Ward) -> None:
     alert = [one for one in ward.live.alerts.of(CARING, ann) if one.rule == "model:watch-1"][-1]
     assert alert.over_ms == ward.clock.now_ms()
     assert (at_work.all(CARING), ward.live.ward.of(CARING, [ann])[ann].models) == ([], {})
+
+
+def test_who_is_withheld_and_what_no_number_comes_of_leave_no_alert_up_and_hold_up_nobody(ward: Ward) -> None:
+    ann, at_work = ward.admit("ann"), scoring(ward)
+    for threshold in (float("nan"), float("inf")):
+        with pytest.raises(BadInput):
+            at_work.begin(CARING, "watch-1", "ab", {"": -1.0, "sepsis": threshold}, Severity.NOTICE)
+        card = f'{{"evaluation": {{"operating_point": {{"threshold": {threshold}}}}}}}'.replace("inf", "1e999")
+        with pytest.raises(BadInput):
+            thresholds_of(card.replace("nan", "NaN").encode(), MODEL, None)
+    assert at_work.all(CARING) == []
+    at_work.begin(CARING, "watch-1", "ab", {"": -1.0}, Severity.NOTICE)
+    measure(ward, "ann", *CALM)
+    to_next_hour(ward)
+    assert at_work.run().raised == 1
+    ward.consent(ann, Provision(effect="deny", purposes=(Purpose.TREATMENT,), roles=(Role.CLINICIAN,)))
+    to_next_hour(ward)
+    assert [at_work.run().withheld for _ in range(2)] == [1, 0], "settled with the alert that is over"
+    ward.consent(ann)
+    (alert,) = [one for one in ward.live.alerts.of(CARING, ann) if one.rule == "model:watch-1"]
+    assert alert.over_ms is not None
+    for bad in (np.nan, np.inf, 1e200):
+        measure(ward, "ann", *CALM)
+        to_next_hour(ward)
+        at_work = scoring(ward, Model(STUDY, np.full_like(MODEL.parameters, bad)))
+        assert (at_work.run().problems, at_work.run()) == ((), ScoredReport()), "once an hour"
+    measure(ward, "ann", *CALM)
 
 
 def test_a_stay_of_live_series_is_that_of_the_same_measurements() -> None:

@@ -159,11 +159,23 @@ def test_timings_of_fhir(repeat: dict[str, Any] | None, code: str, due: str) -> 
         {"when": ["C"]},
         {"frequency": 1, "period": 2, "periodUnit": "wk", "dayOfWeek": ["mon"]},
         {"frequency": 0, "period": 1, "periodUnit": "d"},
+        {"frequency": 1, "period": 1e305, "periodUnit": "wk"},
+        {"frequency": 1, "period": [1], "periodUnit": ["d"]},
+        {"boundsDuration": {"value": 1e305, "code": "wk"}, "frequency": 1, "period": 1, "periodUnit": "d"},
+        {"when": [["MORN"]]},
         {},
     ],
 )
 def test_what_says_when_otherwise_is_counted_never_guessed(repeat: dict[str, Any]) -> None:
     assert plan_of(request(repeat)) == Plan("MedicationRequest/a", "Amoxicillin 500 mg: one capsule", (), 1)
+
+
+@pytest.mark.parametrize("begin", ["0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31"])
+def test_orders_of_the_calendars_ends(begin: str) -> None:
+    plan = plan_of(request({"boundsPeriod": {"start": begin}, "frequency": 1, "period": 1, "periodUnit": "d"}))
+    assert plan is not None
+    for zone in ("America/New_York", "UTC", "Pacific/Kiritimati"):
+        assert len(doses(plan, [], ZoneInfo(zone), BEGIN, BEGIN + 2 * DAY)) == (0 if begin[0] == "9" else 2)
 
 
 def test_orders_that_plan_nothing_and_what_was_charted() -> None:

@@ -40,6 +40,7 @@ _UNITS_MS: Final[Mapping[str, int]] = {"min": 60_000, "h": 3_600_000, "d": 86_40
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.\d+)?")
 _LEAST_MS: Final = 60_000
+_LONGEST_MS: Final = 150 * 365 * 86_400_000
 _MOST_TEXT: Final = 200
 
 
@@ -98,7 +99,7 @@ def _timing(timing: Any, authored_ms: int) -> Timing | None:
         return None
     begin_ms, end_ms = bounds
     count = repeat.get("count")
-    most = count if isinstance(count, int) else None
+    most = count if isinstance(count, int) and count > 0 else None
     days = [_DAYS.index(one) for one in _items(repeat.get("dayOfWeek")) if one in _DAYS]
     rhythm = _rhythm(repeat) or (_of_code(code) if code else None)
     if rhythm is None:
@@ -120,9 +121,9 @@ def _rhythm(repeat: JsonObject) -> _Rhythm | None:
     named = _named(repeat)
     days = 1
     if period is not None:
-        if not isinstance(frequency, int) or frequency < 1 or unit not in _UNITS_MS or not float(period) > 0:
+        span_ms = _span_ms(period, unit)
+        if not isinstance(frequency, int) or frequency < 1 or span_ms is None:
             return None
-        span_ms = round(float(period) * _UNITS_MS[str(unit)])
         days, rest = divmod(span_ms, _UNITS_MS["d"])
         if named is None and (rest or days < 1):
             step = span_ms // frequency
@@ -148,7 +149,7 @@ def _named(repeat: JsonObject) -> tuple[int, ...] | None:
     if "timeOfDay" in repeat:
         found = [_TIME.fullmatch(one) if isinstance(one, str) else None for one in _items(repeat["timeOfDay"])]
         return tuple(int(one[1]) * _HOUR + int(one[2]) * 60 + int(one[3]) for one in found if one)
-    if "when" in repeat and all(one in _WHEN for one in _items(repeat["when"])):
+    if "when" in repeat and all(isinstance(one, str) and one in _WHEN for one in _items(repeat["when"])):
         shift = repeat.get("offset", 0)
         return tuple(round(_WHEN[str(one)] * _HOUR) + _shift(str(one), shift) for one in _items(repeat["when"]))
     return None
@@ -182,11 +183,16 @@ def _bounds(repeat: JsonObject, authored_ms: int) -> tuple[int, int | None] | No
         start, end = to_ms(period.get("start")), interval(period.get("end"))
         return authored_ms if start is None else start, None if end is None else end[1]
     if isinstance(length, dict):
-        value, unit = length.get("value"), length.get("code")
-        if unit not in _UNITS_MS or value is None:
-            return None
-        return authored_ms, authored_ms + round(float(value) * _UNITS_MS[str(unit)])
+        span_ms = _span_ms(length.get("value"), length.get("code"))
+        return None if span_ms is None else (authored_ms, authored_ms + span_ms)
     return authored_ms, None
+
+
+def _span_ms(value: object, unit: object) -> int | None:
+    """How long; None for what is no length of time, or one that no order has: a decimal of FHIR has no end."""
+    if not isinstance(value, int | float) or not isinstance(unit, str) or unit not in _UNITS_MS:
+        return None
+    return round(value * _UNITS_MS[unit]) if 0 < value <= _LONGEST_MS / _UNITS_MS[unit] else None
 
 
 def _code(concept: Any) -> str:

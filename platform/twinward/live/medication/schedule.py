@@ -27,6 +27,8 @@ _REACH_MS: Final = 12 * _HOUR_MS
 _MOST_DAYS: Final = 400
 """That are counted through for an order of so many doses in all."""
 MOST_DOSES: Final = 1_000
+_FIRST_MS: Final = -70 * 365 * DAY_MS
+"""No order is older: what began in the year 1 began in the year 0 by some clocks, which calendars have not."""
 
 
 def due_between(timing: Timing, zone: ZoneInfo, from_ms: int, to_ms: int) -> list[int]:
@@ -72,7 +74,7 @@ def _elapsing(timing: Timing, first_ms: int, stop_ms: int) -> list[int]:
 def _by_the_clock(timing: Timing, zone: ZoneInfo, first_ms: int, stop_ms: int) -> list[int]:
     if not timing.times or stop_ms <= first_ms:
         return []
-    begin, day, last = (_day_of(at_ms, zone) for at_ms in (timing.begin_ms, first_ms, stop_ms))
+    begin, day, last = (_day_of(max(at_ms, _FIRST_MS), zone) for at_ms in (timing.begin_ms, first_ms, stop_ms))
     found: list[int] = []
     while day <= last and len(found) < MOST_DOSES:
         if (day - begin).days % timing.every_days == 0 and (not timing.weekdays or day.weekday() in timing.weekdays):

@@ -12,6 +12,7 @@ no node was served are not made up for: only the newest that is over is scored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -81,6 +82,8 @@ class LiveScoring:
             TwinwardError: the model does not open.
         """
         self._parts.access.require(context.request(Action.READ))
+        if not all(map(math.isfinite, thresholds.values())):  # JSON has no such number: no row would open again
+            raise BadInput("a threshold is a finite number")
         now_ms = self._parts.clock.now_ms()
         made = Scoring(study, model, context.principal.id, dict(thresholds), severity, 60, now_ms)
         require_live(self._scorer_of(made).schema)
@@ -155,7 +158,20 @@ class LiveScoring:
             found = self._judged(one, context, scorer, twin, permits, end_ms)
             scored += found.score is not None
             raised += self._settle(twin, one, scorer, found, end_ms)
-        return ScoredReport(scored, raised, len(set(due) - seen))
+        withheld = set(due) - seen
+        for twin in withheld:
+            self._end_for(twin, one, scorer, end_ms)
+        return ScoredReport(scored, raised, len(withheld))
+
+    def _end_for(self, twin: TwinId, one: Scoring, scorer: Scorer | None, end_ms: int) -> None:
+        """Have an alert of a model be over that may look at the patient no more: it says what nobody can look after."""
+        try:
+            with self._parts.database.reading() as tables:
+                last = tables.alerts.monitor(self._parts.keyring.keys(twin)).scored.get(one.study)
+        except (NotFound, RecordDamaged):
+            return
+        if last is not None and last.is_up:
+            self._settle(twin, one, scorer, Judgement(None, one.thresholds[""], {}), end_ms)
 
     def _judged(
         self,
@@ -171,9 +187,10 @@ class LiveScoring:
             try:
                 runs = self._read(permits, begin_of(scorer.schema, end_ms), end_ms)
                 stay = build_live_stay(scorer.schema, runs, end_ms)
-                if stay is not None:
-                    return scorer.judge(context, twin, stay)
-            except RecordDamaged:
+                found = None if stay is None else scorer.judge(context, twin, stay)
+                if found is not None and found.score is not None and math.isfinite(found.score):
+                    return found
+            except (RecordDamaged, BadInput):  # what was altered, or a model that no number comes of
                 log.warning("live_scoring_passed_over", study=one.study)
         return Judgement(None, one.thresholds[""], {})
 
