@@ -183,8 +183,8 @@ class Ward:
     def take(self, path: Path, **options: Any) -> None:
         """Import a file whole."""
         bad: list[BadLine] = []
-        house = self.hospital
-        bulk = BulkImport(house.twins, house.vault, house.access, house.clock, SYSTEM, **options)
+        house, context = self.hospital, AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)
+        bulk = BulkImport(house.twins, house.vault, house.access, house.clock, context, **options)
         import_ndjson([path], bulk, on_bad_line=bad.append)
         if bad:
             raise AssertionError(f"line {bad[0].number} was refused: {bad[0].error}")

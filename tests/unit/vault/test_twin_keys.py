@@ -113,6 +113,24 @@ def test_what_was_read_before_a_shredding_is_not_kept_after_it() -> None:
     assert cache.get(TWIN) is None
 
 
+def test_keys_of_a_twin_about_to_be_made_are_for_its_events_alone_until_it_is_made() -> None:
+    clock, newest, keys = FixedClock(1_000_000), [0], TwinKeys(TWIN, 1, OLD)
+    cache = cache_at(clock, newest)
+    cache.put_reserved([keys], cache.emptied)
+    assert (cache.get(TWIN), cache.get(TWIN, created=False)) == (None, keys)
+    cache.mark_created([TWIN])
+    assert cache.get(TWIN) is keys
+    emptied = cache.emptied
+    newest[0] = 1
+    clock.advance(CHECK_EVERY_MS)
+    assert cache.get(TWIN, created=False) is None  # shredded elsewhere, reserved or not
+    cache.put_reserved([keys], emptied)
+    assert cache.get(TWIN, created=False) is None  # and not kept again by who began before
+    cache.put_reserved([keys], cache.emptied)
+    cache.put(TWIN, keys, cache.emptied)  # another process made it
+    assert cache.get(TWIN) is keys
+
+
 def test_the_cache_holds_so_many_twins_and_forgets_the_oldest() -> None:
     cache, keys = cache_at(FixedClock(1_000_000), [0]), TwinKeys(TWIN, 1, OLD)
     for number in range(CACHE_TWINS + 1):

@@ -33,6 +33,8 @@ _NOWHERE = Origin()
 
 BATCH_LINES = 20_000
 BATCH_BYTES = 32 * 1024 * 1024
+BATCH_PATIENTS = 2_000
+"""Fewer than the keys that are kept at hand (``CACHE_TWINS``): each is unwrapped once a batch, however many follow."""
 
 WAITING_BYTES = 256 * 1024 * 1024
 """Records that wait for their patient are kept in memory up to this much, and so are lines that wait for the end of
@@ -198,6 +200,7 @@ class _Run:
         self._progress = progress
         self._batch: list[BulkRecord] = []
         self._places: list[tuple[Path, int]] = []
+        self._owners: set[str] = set()
         self._bytes = 0
         self._waiting: list[tuple[Path, int, BulkRecord]] = []
         self._waiting_bytes = 0
@@ -243,18 +246,26 @@ class _Run:
         if record is None:
             self.tally.passed += 1
             return
-        self._batch.append(record)
-        self._places.append((source.path, number))
+        self._put(source.path, number, record)
         self._bytes += len(line)
-        if len(self._batch) >= BATCH_LINES or self._bytes >= BATCH_BYTES:
+        if self._is_full or self._bytes >= BATCH_BYTES:
             self.flush()
+
+    def _put(self, path: Path, number: int, record: BulkRecord) -> None:
+        self._batch.append(record)
+        self._places.append((path, number))
+        self._owners.add(record.owner)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._batch) >= BATCH_LINES or len(self._owners) >= BATCH_PATIENTS
 
     def flush(self, *, wait: bool = True) -> None:
         """Make the batch durable. With ``wait``, what lacks its patient is kept for later, as far as memory allows."""
         if not self._batch:
             return
         batch, places = self._batch, self._places
-        self._batch, self._places, self._bytes = [], [], 0
+        self._batch, self._places, self._owners, self._bytes = [], [], set(), 0
         receipt = self._bulk.take(batch)
         self.tally.created += receipt.created
         self.tally.updated += receipt.updated
@@ -276,9 +287,8 @@ class _Run:
         """Take what waited, now that every patient there is has been read, and derive what all of it says."""
         self.flush()
         for path, number, record in self._waiting:
-            self._batch.append(record)
-            self._places.append((path, number))
-            if len(self._batch) >= BATCH_LINES:
+            self._put(path, number, record)
+            if self._is_full:
                 self.flush(wait=False)
         self._waiting = []
         self.flush(wait=False)

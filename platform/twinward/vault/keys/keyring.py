@@ -107,6 +107,7 @@ class Keyring:
             return
         with self._file.writing() as connection, translated_keys():
             self._wrapped.create(connection, twins)
+        self._cache.mark_created(twins)
 
     def reserve(self, twins: Sequence[TwinId]) -> None:
         """Make keys for many twins-to-be in one durable step, so that events about them can be sealed.
@@ -116,8 +117,10 @@ class Keyring:
         """
         if not twins:
             return
+        emptied = self._cache.emptied
         with self._file.writing() as connection, translated_keys():
-            self._wrapped.reserve(connection, twins)
+            made = self._wrapped.reserve(connection, twins)
+        self._cache.put_reserved(made, emptied)
 
     def keys(self, twin: TwinId) -> TwinKeys:
         """The unwrapped key of a twin that was created, from the cache for up to ``CACHE_TTL_MS``.
@@ -139,7 +142,7 @@ class Keyring:
         """
         if twin is None or twin == NOBODY:
             return self._tenant_key()
-        cached = self._cache.get(twin)
+        cached = self._cache.get(twin, created=False)
         if cached is not None:
             return cached.audit_key()
         return self._unwrap(twin, created=False).audit_key()

@@ -220,6 +220,7 @@ class KeyCache:
         self._seen, self._look_at_ms = seen, 0
         self._lock = threading.Lock()
         self._keys: dict[TwinId, tuple[int, TwinKeys]] = {}
+        self._reserved: set[TwinId] = set()
         self._emptied = 0
 
     @property
@@ -227,14 +228,17 @@ class KeyCache:
         """How often the cache was emptied: taken before a key is read, and given to ``put`` with it."""
         return self._emptied
 
-    def get(self, twin: TwinId) -> TwinKeys | None:
-        """A twin's keys, unless they are too old, or something was shredded since. Raises ``VaultUnavailable``."""
+    def get(self, twin: TwinId, *, created: bool = True) -> TwinKeys | None:
+        """A twin's keys, unless they are too old, or something was shredded since. Raises ``VaultUnavailable``.
+
+        Those of a twin that is only about to be made, for whoever does not want it ``created``.
+        """
         self._look_for_shreds()
         with self._lock:
             entry = self._keys.get(twin)
             if entry is not None and entry[0] > self._clock.now_ms():
-                return entry[1]
-            self._keys.pop(twin, None)
+                return None if created and twin in self._reserved else entry[1]
+            self._drop(twin)
         return None
 
     def put(self, twin: TwinId, keys: TwinKeys, emptied: int) -> None:
@@ -242,9 +246,20 @@ class KeyCache:
         with self._lock:
             if emptied != self._emptied:
                 return  # a shredding came between reading the row and now: it may have been this twin's
-            while len(self._keys) >= CACHE_TWINS:
-                del self._keys[next(iter(self._keys))]
-            self._keys[twin] = (self._clock.now_ms() + CACHE_TTL_MS, keys)
+            self._reserved.discard(twin)
+            self._put(twin, keys)
+
+    def put_reserved(self, made: Iterable[TwinKeys], emptied: int) -> None:
+        """Keep keys that were made durable for twins about to be made, begun when ``emptied`` was this."""
+        with self._lock:
+            for keys in made if emptied == self._emptied else ():
+                self._put(keys.twin, keys)
+                self._reserved.add(keys.twin)
+
+    def mark_created(self, twins: Iterable[TwinId]) -> None:
+        """These twins were made, durably."""
+        with self._lock:
+            self._reserved.difference_update(twins)
 
     def empty(self) -> None:
         """Forget every key, and those that are being read at this moment."""
@@ -263,6 +278,16 @@ class KeyCache:
                 self._seen = newest
                 self._empty()
 
+    def _put(self, twin: TwinId, keys: TwinKeys) -> None:
+        while len(self._keys) >= CACHE_TWINS:
+            self._drop(next(iter(self._keys)))
+        self._keys[twin] = (self._clock.now_ms() + CACHE_TTL_MS, keys)
+
+    def _drop(self, twin: TwinId) -> None:
+        self._keys.pop(twin, None)
+        self._reserved.discard(twin)
+
     def _empty(self) -> None:
         self._emptied += 1
         self._keys.clear()
+        self._reserved.clear()

@@ -14,6 +14,7 @@ from twinward.core.vocabulary import TwinId
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.keys.erasure_journal import PendingShred
 from twinward.vault.keys.twin_keys import RetainedKeys, TwinKeys
+from twinward.vault.storage.segments import in_order
 from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey
 from twinward_crypto import hierarchy
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError, ParameterError
@@ -48,31 +49,37 @@ class WrappedKeys:
                 hint="the key service is another one, or an older copy: name the one that wrapped them",
             )
 
-    def reserve(self, connection: Connection, twins: Sequence[TwinId]) -> None:
-        """Make keys for those of these twins that have none. Raises ``TwinShredded``."""
-        kek = self._newest_kek()
-        rows = []
-        for twin in dict.fromkeys(twins):
-            if self.is_shredded(connection, twin):
-                raise TwinShredded(f"twin {twin} was shredded; a new twin takes a new name")
-            if connection.execute(select(_keys.c.twin).where(_keys.c.twin == twin)).first() is None:
-                generation = hierarchy.FIRST_GENERATION
-                context = hierarchy.wrap_context(self._tenant, twin, generation)
-                wrapped = self._provider.wrap(kek, hierarchy.new_twin_key(self._random), context)
+    def reserve(self, connection: Connection, twins: Sequence[TwinId]) -> list[TwinKeys]:
+        """Make keys for those of these twins that have none, and give these. Raises ``TwinShredded``."""
+        kek, made, rows = self._newest_kek(), [], []
+        for some in in_order(frozenset(twins)):
+            gone = connection.execute(select(_shredded.c.twin).where(_shredded.c.twin.in_(some))).scalars().first()
+            if gone is not None:
+                raise TwinShredded(f"twin {gone} was shredded; a new twin takes a new name")
+            kept = frozenset(connection.execute(select(_keys.c.twin).where(_keys.c.twin.in_(some))).scalars())
+            for twin in some:
+                if twin in kept:
+                    continue
+                generation, key = hierarchy.FIRST_GENERATION, hierarchy.new_twin_key(self._random)
+                wrapped = self._provider.wrap(kek, key, hierarchy.wrap_context(self._tenant, twin, generation))
                 row = {"twin": twin, "generation": generation, "kek_version": kek.version, "wrapped": wrapped}
                 rows.append(row | {"created": False})
+                made.append(TwinKeys(TwinId(twin), generation, key))
         if rows:
             connection.execute(insert(_keys), rows)
+        return made
 
     def create(self, connection: Connection, twins: Sequence[TwinId]) -> None:
         """Make twins of these names, with keys. Raises ``TwinExists``, ``TwinShredded``."""
         self.reserve(connection, twins)
-        for twin in twins:
-            done = connection.execute(
-                update(_keys).where(_keys.c.twin == twin, _keys.c.created.is_(False)).values(created=True)
-            )
-            if done.rowcount == 0:
-                raise TwinExists(f"twin {twin} exists already")
+        if len(frozenset(twins)) < len(twins):
+            raise TwinExists("a twin is named twice")
+        for some in in_order(twins):
+            wanted = _keys.c.twin.in_(some)
+            earlier = connection.execute(select(_keys.c.twin).where(wanted, _keys.c.created)).scalars().first()
+            done = connection.execute(update(_keys).where(wanted, _keys.c.created.is_(False)).values(created=True))
+            if earlier is not None or done.rowcount < len(some):
+                raise TwinExists(f"twin {earlier or some[0]} exists already")
 
     def find(self, connection: Connection, twin: TwinId) -> Row[Any] | None:
         """A twin's row, if it has one. Raises ``TwinShredded``."""
