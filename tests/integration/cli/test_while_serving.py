@@ -476,7 +476,7 @@ def test_a_study(node: Served, tmp_path: Path) -> None:
     protocol = tmp_path / "served-1.toml"
     node.typed("study", "new", str(protocol))
     node.typed("study", "run", str(protocol), "--as", "marie", "--yes")
-    newest = node.get("/api/1/audit/events", who="officer", params={"limit": 5}).json()["events"]
+    newest = node.get("/api/1/audit/events", who="officer", params={"limit": 5, "agent": "marie"}).json()["events"]
     assert any((one["agent"], one["action"], one["twin"]) == ("marie", "train", twin) for one in newest)
     assert json.loads(node.typed("study", "card", "served-1", "--json"))["card"]["study"] == "served-1"
 
