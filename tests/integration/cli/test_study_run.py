@@ -153,7 +153,13 @@ def test_a_study_is_run_registered_and_reported_on(filled: Hospital, tmp_path: P
     html = page.read_text()
     assert html.count("<svg") == 4
     assert re.findall(r'(?:src|href|url\()="?(?!["#])[^">]*', html) == []
-    for words in ("study export sepsis-1 --onnx", *HOSPITALS, trained["model_sha256"], trained["fingerprint"], "2.72-fold"):
+    for words in (
+        "study export sepsis-1 --onnx",
+        *HOSPITALS,
+        trained["model_sha256"],
+        trained["fingerprint"],
+        "2.72-fold",
+    ):
         assert words in html
     for again in (path, protocol(tmp_path, "renamed", "--id", "sepsis-1", "--epsilon", "0.5")):
         assert filled.run("study", "run", str(again), "--as", "marie", "--yes").exit_code == 4
