@@ -34,7 +34,7 @@ LONGEST_FILE: Final = 400
 LONGEST_FUNCTION: Final = 60
 IN_ONE_FILE: Final = {"ledger/twinward_ledger/standalone/twinward_verify.py"}
 """An auditor downloads and reads it by itself: in one file, on purpose."""
-MOST: Final = {"read": 37, "create": 60, "import": 90, "query": 58}
+MOST: Final = {"read": 37, "create": 59, "import": 90, "query": 57}
 """What the walks came to (ADR 117): --walks fails where one is longer."""
 TARGETS: Final = {"read": 20, "create": 35, "import": 60, "query": 35}
 
