@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from twinward.access.interfaces import AccessContext, Permit, categories_in
-from twinward.core.errors import NotFound
+from twinward.core.errors import NotFound, StoreAltered
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.live.alerts.models import Alert
 from twinward.live.alerts.monitor import Measurement, ModelScore
@@ -33,10 +33,22 @@ def _grave(alert: Alert) -> tuple[int, int]:
     return _GRAVITY[alert.severity], alert.raised_ms
 
 
+_CONDITIONS: Final = Category.CONDITIONS
+
+
 def _asked(tables: Tables, more: Collection[Category]) -> frozenset[Category]:
-    """What a page asks for: medication as well where somebody is reminded of it."""
+    """What a page asks for: medication as well where somebody is reminded of it, conditions where a model scores by
+    them."""
     doses = {Category.MEDICATIONS} if tables.remindings.find() is not None else set()
-    return LIVE_CATEGORIES | set(more) | doses
+    return LIVE_CATEGORIES | set(more) | doses | ({_CONDITIONS} if _scores_by_conditions(tables) else set())
+
+
+def _scores_by_conditions(tables: Tables) -> bool:
+    """In doubt they are asked for: what somebody altered keeps no ward from view."""
+    try:
+        return any(one.of_conditions for one in tables.scorings.all())
+    except StoreAltered:
+        return True
 
 
 def _alerts_of(permits: Sequence[Permit]) -> tuple[Category, ...]:
@@ -57,7 +69,8 @@ class Watched:
         newest: the last measurement of each signal, artefacts aside.
         score: NEWS2 of those of the last four hours; None where there is none.
         alerts: those that wait; None where the watcher may not see all that they are about.
-        models: by study, what its model said last; nothing where alerts are None.
+        models: by study, what its model said last; nothing where alerts are None, and of one that scores by disease
+            group nothing where the watcher may not see conditions.
         damaged: what a monitor remembers of the patient does not open.
     """
 
@@ -234,7 +247,8 @@ class WardDesk:
             for name, (time_ms, value) in state.newest.items()
             if name in BY_NAME and BY_NAME[name].category in covered
         }
-        models = dict(sorted(state.scored.items())) if whole else {}
+        shown = {name: one for name, one in state.scored.items() if not one.of_conditions or _CONDITIONS in covered}
+        models = dict(sorted(shown.items())) if whole else {}
         return Watched(twin, devices, tuple(permits), newest, self._score(newest), alerts, models=models)
 
     def _score(self, newest: Mapping[str, Measurement]) -> Score | None:

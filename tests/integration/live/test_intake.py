@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,8 +19,10 @@ from twinward.erasure.service import Erasures
 from twinward.live.assignments import WITHHELD
 from twinward.live.errors import AssignmentConflict, IntakeBusy, NothingMeasured, QuarantineFull
 from twinward.live.intake import intake
-from twinward.live.models import Answer, Outcome, Reason
+from twinward.live.intake.lines import read_lines
+from twinward.live.models import Answer, MessageId, Outcome, Placed, Reason
 from twinward.live.storage import quarantine
+from twinward.live.storage.database import Tables
 from twinward.live.timeseries import Span
 from twinward.vault.errors import RecordDamaged
 
@@ -375,3 +379,24 @@ def test_what_waited_for_somebody_unknown_is_erased_with_them(ward: Ward) -> Non
     (held,) = ward.live.quarantine(FILING)
     assert held.reading is not None
     assert held.reading.subject == "Patient/ben"
+
+
+def test_what_one_message_breaks_its_sender_alone_is_told_and_a_try_that_failed_leaves_nothing(ward: Ward) -> None:
+    def breaks(_tables: Tables, placed: Sequence[Placed]) -> None:
+        if any(one.samples()[0].value == 66 for one in placed):
+            raise OverflowError("a number that no column holds")
+
+    ann, at_work = ward.admit("ann"), intake.Intake(ward.parts, breaks)
+
+    def job(value: float) -> intake._Job:
+        lines = read_lines(json.dumps(ward.line(value, subject="Patient/ann")).encode())
+        return intake._Job(MessageId(f"m-{value}", bytes(32)), lines, {"Patient/ann": ann})
+
+    jobs = [job(61), job(66), job(62)]
+    at_work._take_jobs(FILING, "hl7", jobs)
+    assert [type(one.error) for one in jobs] == [type(None), OverflowError, type(None)]
+    assert values(ward, ann) == [61, 62]
+    # settled meanwhile by another process: a try before it had given the message a place
+    at_work._take_jobs(FILING, "hl7", [jobs[2]])
+    assert outcomes(jobs[2].answers) == [Outcome.DUPLICATE]
+    assert values(ward, ann) == [61, 62]

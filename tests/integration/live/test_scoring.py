@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import cast
 
 import numpy as np
@@ -166,6 +167,23 @@ def test_who_is_withheld_and_what_no_number_comes_of_leave_no_alert_up_and_hold_
         at_work = scoring(ward, Model(STUDY, np.full_like(MODEL.parameters, bad)))
         assert (at_work.run().problems, at_work.run()) == ((), ScoredReport()), "once an hour"
     measure(ward, "ann", *CALM)
+
+
+def test_a_score_by_disease_group_is_shown_to_who_may_see_conditions(ward: Ward) -> None:
+    ann, at_work = ward.admit("ann"), scoring(ward)
+    at_work.begin(CARING, "watch-1", "ab", {"": -1.0, "sepsis": -2.0}, Severity.NOTICE)
+    measure(ward, "ann", *CALM)
+    to_next_hour(ward)
+    assert at_work.run().raised == 1
+    (alert,) = [one for one in ward.live.alerts.of(CARING, ann) if one.rule == "model:watch-1"]
+    assert alert.score is None, "an alert is for whoever may see what is measured"
+    now, denied = ward.clock.now_ms(), Provision(effect="deny", categories=(Category.CONDITIONS,))
+    for provisions, shown in (((), ["watch-1"]), ((denied,), [])):
+        ward.consent(ann, *provisions)
+        assert list(ward.live.ward.patient(CARING, ann, now - HOUR, now).now.models) == shown
+    with sqlite3.connect(ward.folder / "live.db") as db:
+        db.execute("UPDATE live_scoring SET sealed = x'00'")
+    assert ward.live.ward.patient(CARING, ann, now - HOUR, now).alerts, "what was altered keeps no ward from view"
 
 
 def test_a_stay_of_live_series_is_that_of_the_same_measurements() -> None:

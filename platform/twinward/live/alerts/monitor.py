@@ -33,11 +33,13 @@ class ModelScore(msgspec.Struct, frozen=True):
     Attributes:
         end_ms: of the hour up to which it looked.
         score, threshold: it is up where the one is above the other; None where nothing could be said.
+        of_conditions: both depend on the patient's disease group: they tell of it.
     """
 
     end_ms: int
     score: float | None
     threshold: float
+    of_conditions: bool = False
 
     @property
     def is_up(self) -> bool:

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Final
 
 from twinward.access.interfaces import AccessContext
-from twinward.core.errors import NotFound, TwinwardError
+from twinward.core.errors import NotFound
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.assignments import AssignmentLine
@@ -79,7 +79,7 @@ class _Job:
     subjects: Mapping[str, TwinId]
     place: int | None = None
     answers: list[Answer] = field(default_factory=list)
-    error: TwinwardError | None = None
+    error: Exception | None = None
 
 
 class Intake:
@@ -147,16 +147,16 @@ class Intake:
         return job.answers
 
     def _take_jobs(self, context: AccessContext, source: str, jobs: Sequence[_Job]) -> None:
-        """Messages in one transaction; where one of them is refused each by itself, so that it is refused alone."""
+        """Messages in one transaction; where that fails each by itself, so that its sender alone is told of it."""
         if len(jobs) > 1:
-            with suppress(TwinwardError), self._parts.database.writing() as tables:
+            with suppress(Exception), self._parts.database.writing() as tables:
                 self._take_messages(tables, context, source, jobs)
                 return
         for job in jobs:
             try:
                 with self._parts.database.writing() as tables:
                     self._take_messages(tables, context, source, [job])
-            except TwinwardError as error:
+            except Exception as error:  # noqa: BLE001 - raised again by whoever waits for this job
                 job.error = error
 
     def _take_messages(self, tables: Tables, context: AccessContext, source: str, jobs: Sequence[_Job]) -> None:
@@ -166,6 +166,7 @@ class Intake:
         subjects: dict[str, TwinId] = {}
         met: dict[str, MessageId] = {}
         for job in jobs:
+            job.place = None  # of a try that failed
             met.setdefault(job.message.name, job.message)
             if met[job.message.name].digest != job.message.digest:
                 raise MessageConflict("two messages of one name come at once")

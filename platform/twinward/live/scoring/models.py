@@ -42,6 +42,11 @@ class Scoring(msgspec.Struct, frozen=True):
     escalate_minutes: int
     since_ms: int
 
+    @property
+    def of_conditions(self) -> bool:
+        """Whether it scores by the patient's disease group: a score, and what it is held against, tell of that."""
+        return len(self.thresholds) > 1
+
 
 class Judgement(NamedTuple):
     """What a model says of a stay: its score (None: nothing can be said), the threshold for this patient, and each

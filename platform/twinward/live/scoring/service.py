@@ -252,7 +252,7 @@ class LiveScoring:
                 if (scorer is None and before is None) or (before is not None and before.end_ms >= end_ms):
                     return False
                 was_up = before is not None and before.is_up
-                said = ModelScore(end_ms, found.score, found.threshold)
+                said = ModelScore(end_ms, found.score, found.threshold, one.of_conditions)
                 state.scored[one.study] = said
                 if scorer is None:
                     del state.scored[one.study]
@@ -267,7 +267,8 @@ class LiveScoring:
 def _change(
     one: Scoring, scorer: Scorer | None, found: Judgement, state: MonitorState, end_ms: int, *, rose: bool
 ) -> Change:
-    """What an alert is made of: the newest of each signal that contributes."""
+    """What an alert is made of: the newest of each signal that contributes. It is shown to who may not see conditions,
+    so it says no score that is of them."""
     rule = Rule(PREFIX + one.study, one.severity, escalate_minutes=one.escalate_minutes)
     shares: dict[str, float] = {}
     for column in scorer.schema.signal if scorer else ():
@@ -277,7 +278,7 @@ def _change(
             shares[names[0]] = round(share, 3)
     most = sorted(shares, key=lambda name: -shares[name])
     because = tuple(Measurement(state.newest[name][0], name, state.newest[name][1]) for name in most)
-    score = None if found.score is None else round(found.score, 4)
+    score = None if found.score is None or one.of_conditions else round(found.score, 4)
     return Change(rule, end_ms, rose, because, score, shares, one.model)
 
 
