@@ -1,11 +1,18 @@
 """How much later private counts alarm than exact ones, at as few false alarms: on simulated outbreaks.
 
-Each arm gets the limit at which it alarmed on at most one day a year in years without an outbreak; what it alarms in
-other such years is told beside. Then both see the same outbreaks. Delays are from the first infections on.
+Each arm gets the least limit of which quiet years say, with 95 % confidence, that it alarms on at most one day a year;
+what it alarms in other such years is told beside. Then both see the same outbreaks. Delays are from the first
+infections on.
+
+The limit at which so many years had as many alarms would alarm more than once a year in every second trial: the years
+it was set on favour it. As an order statistic has it (Wilks 1941), alarms of T years at one a year are Poisson(T), so a
+limit with k alarms in them has a rate above one a year with probability P(Poisson(T) ≤ k): the largest k is taken at
+which that is 5 % or less. Alarms of C3 come in rows, which makes the true confidence somewhat less.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
@@ -20,6 +27,7 @@ from twinward.outbreak.ears import Ears, Statistic
 from twinward.outbreak.seir import Epidemic, background, cases
 
 _YEAR = 365
+_CONFIDENCE = 0.95
 _FIRST = 60
 """Days before an outbreak begins, and how many more are watched."""
 _WATCHED = 90
@@ -89,9 +97,21 @@ def tried(trial: Trial, period: Period | None, seed: int) -> Arm:
 
 
 def _limit(detector: Ears, counts: Sequence[int], years: int) -> float:
-    """The least limit at which these quiet years have at most one alarm a year."""
+    """The least limit at which these quiet years have no more than ``alarms_allowed``."""
     scores = sorted((detector.score(counts, day) for day in range(detector.days_needed, len(counts))), reverse=True)
-    return max(scores[min(years, len(scores) - 1)], 1e-6)
+    return max(scores[min(alarms_allowed(years), len(scores) - 1)], 1e-6)
+
+
+def alarms_allowed(years: int) -> int:
+    """How many alarms in so many quiet years say that there is at most one a year, with 95 % confidence; 0 at least."""
+    allowed, cumulative, term = 0, 0.0, math.exp(-years)
+    for alarms in range(years):
+        cumulative += term
+        term *= years / (alarms + 1)
+        if cumulative > 1 - _CONFIDENCE:
+            break
+        allowed = alarms
+    return allowed
 
 
 def _outbreak(epidemic: Epidemic, draws: np.random.Generator) -> NDArray[np.int64]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
 from twinward.core.errors import BadInput
 from twinward.outbreak.alerts import statement_of
 from twinward.outbreak.ears import Ears, Statistic
+from twinward.outbreak.evaluation import alarms_allowed
 from twinward.outbreak.seir import Epidemic, background, cases
 from twinward.outbreak.syndromes import ICD10, SNOMED, SYNDROMES, fingerprint
 
@@ -71,3 +73,12 @@ def test_an_epidemic_grows_infects_nobody_twice_and_dies_out() -> None:
     for wrong in ({"seeds": 500_000}, {"presenting": 1.5}, {"everyday": float("nan")}):
         with pytest.raises(BadInput):
             Epidemic(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_limit_says_with_confidence_that_there_is_one_alarm_a_year_at_most() -> None:
+    """Against SciPy's Poisson, and that it holds: a rate of one a year passes in 5 % of trials at most."""
+    for years in range(1, 201):
+        allowed = alarms_allowed(years)
+        assert poisson.cdf(allowed, years) <= 0.05 or allowed == 0
+        assert poisson.cdf(allowed + 1, years) > 0.05 or years < 3
+    assert [alarms_allowed(one) for one in (1, 3, 5, 20)] == [0, 0, 1, 12]
