@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# A file's tests share what it set up, so a file goes to one worker whole.
-PARALLEL := -n auto --dist loadfile
+# A file's tests share what it set up, so a file goes to one worker whole; the longest begin (tests/conftest.py).
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 HOME_DIR ?= twinward-home
 # Compiled once, not in each of the hundreds of processes that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
