@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import fill_vaults, make_hospital
+from tests.kept_homes import copied
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def filled(home: Path) -> None:
+    make_hospital(home)
+    fill_vaults(home, 40)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +55,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_page_runs_as_it_stands(page: str, says: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> None:
     tmp_path = tmp_path_factory.mktemp("page")  # short: a socket in a peer's home has a path of 103 bytes at most
     home = tmp_path / "home"
-    make_hospital(home)
     if page in ("studies.md", "federation.md"):
-        fill_vaults(home, 40)
+        copied(("filled",), home, filled)
+    else:
+        make_hospital(home)
     text = (ROOT / "platform/docs" / page).read_text(encoding="utf-8")
     for content in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):
         (tmp_path / "study.toml").write_text(content)

@@ -89,14 +89,13 @@ def test_growth_is_proven_to_who_kept_a_receipt(signed: Hospital, tmp_path: Path
     assert (grown.returncode, "continues what you saw last" in grown.stdout) == (0, True), grown.stderr
 
 
-@pytest.mark.parametrize("form", STARTS)
 @pytest.mark.parametrize("wrong", ["01941f29-7c00-7000-8000-00000000dead", "olga", "' OR 1=1 --"])
-def test_nobodys_accesses_are_not_exported_as_none(signed: Hospital, tmp_path: Path, form: str, wrong: str) -> None:
+def test_nobodys_accesses_are_not_exported_as_none(signed: Hospital, tmp_path: Path, wrong: str) -> None:
     """A signed "0 accesses, none was left out" about a mistyped id would be taken for a patient's."""
     target = tmp_path / "out"
-    command = ("audit", "export", "--patient", wrong, "--out", str(target), "--as", "olga", "--format", form)
-    for _ in range(2):  # also once the attempt itself is in the log
-        refused = signed.run(*command)
+    command = ("audit", "export", "--patient", wrong, "--out", str(target), "--as", "olga", "--format")
+    for form in (*STARTS, next(iter(STARTS))):  # also once attempts are in the log
+        refused = signed.run(*command, form)
         assert (refused.exit_code, target.exists()) == (3, False), refused.output
         assert "no patient of this id" in refused.stderr
 
