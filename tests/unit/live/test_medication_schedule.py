@@ -163,6 +163,8 @@ def test_timings_of_fhir(repeat: dict[str, Any] | None, code: str, due: str) -> 
         {"frequency": 1, "period": [1], "periodUnit": ["d"]},
         {"boundsDuration": {"value": 1e305, "code": "wk"}, "frequency": 1, "period": 1, "periodUnit": "d"},
         {"when": [["MORN"]]},
+        {"frequency": 1, "period": 2, "periodUnit": "min"},
+        {"timeOfDay": [f"{minute // 60:02d}:{minute % 60:02d}:00" for minute in range(1440)]},
         {},
     ],
 )
@@ -176,6 +178,21 @@ def test_orders_of_the_calendars_ends(begin: str) -> None:
     assert plan is not None
     for zone in ("America/New_York", "UTC", "Pacific/Kiritimati"):
         assert len(doses(plan, [], ZoneInfo(zone), BEGIN, BEGIN + 2 * DAY)) == (0 if begin[0] == "9" else 2)
+
+
+@pytest.mark.parametrize(
+    ("timing", "due"),
+    [
+        (Timing(BEGIN - 300 * DAY, times=(0, 21_600, 43_200, 64_800), most=1204), 4),
+        (Timing(BEGIN - 300 * DAY, times=(0, 21_600, 43_200, 64_800), most=1202), 2),
+        (Timing(BEGIN - 300 * DAY, interval_ms=6 * HOUR, most=1202), 2),
+        (Timing(BEGIN - 300 * DAY, interval_ms=5 * MINUTE, most=10**12), 288),
+        (Timing(BEGIN - 300 * DAY, interval_ms=5 * MINUTE, most=10), 0),
+        (Timing(BEGIN - 300 * DAY, end_ms=0, interval_ms=6 * HOUR), 0),
+    ],
+)
+def test_orders_of_many_doses_in_all_are_due_until_the_last(timing: Timing, due: int) -> None:
+    assert len(due_between(timing, ZoneInfo("UTC"), BEGIN, BEGIN + DAY)) == due
 
 
 def test_orders_that_plan_nothing_and_what_was_charted() -> None:

@@ -39,7 +39,9 @@ _EVERY: Final = re.compile(r"Q(\d{1,2})H")
 _UNITS_MS: Final[Mapping[str, int]] = {"min": 60_000, "h": 3_600_000, "d": 86_400_000, "wk": 7 * 86_400_000}
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.\d+)?")
-_LEAST_MS: Final = 60_000
+_LEAST_MS: Final = 5 * 60_000
+_MOST_TIMES: Final = 48
+"""What comes more often than each so long, or at more times a day, is not followed: nobody charts it dose by dose."""
 _LONGEST_MS: Final = 150 * 365 * 86_400_000
 _MOST_TEXT: Final = 200
 
@@ -105,7 +107,7 @@ def _timing(timing: Any, authored_ms: int) -> Timing | None:
     if rhythm is None:
         return None
     times, every_days, interval_ms = rhythm
-    if not times and days:
+    if (not times and days) or len(times) > _MOST_TIMES:
         return None
     return Timing(begin_ms, end_ms, (), times, every_days, frozenset(days), interval_ms, most)
 

@@ -33,14 +33,18 @@ _FIRST_MS: Final = -70 * 365 * DAY_MS
 
 def due_between(timing: Timing, zone: ZoneInfo, from_ms: int, to_ms: int) -> list[int]:
     """Moments at which doses are due, in order, ``to_ms`` excluded; a thousand at most."""
-    first_ms, stop_ms = max(from_ms, timing.begin_ms), min(to_ms, timing.end_ms or to_ms)
-    if timing.most is not None:  # counted from the first on
-        first_ms = max(timing.begin_ms, stop_ms - _MOST_DAYS * DAY_MS)
-    found = sorted({one for one in timing.at_ms if first_ms <= one < stop_ms})
+    stop_ms = to_ms if timing.end_ms is None else min(to_ms, timing.end_ms)
+    first_ms = counted_ms = max(from_ms, timing.begin_ms)
+    if timing.most is not None and timing.interval_ms:
+        stop_ms = min(stop_ms, timing.begin_ms + timing.most * timing.interval_ms)
+    elif timing.most is not None:  # counted from the first on
+        counted_ms = max(timing.begin_ms, stop_ms - _MOST_DAYS * DAY_MS)
+    found = sorted({one for one in timing.at_ms if counted_ms <= one < stop_ms})
     found += _elapsing(timing, first_ms, stop_ms)
-    found += [one for one in _by_the_clock(timing, zone, first_ms, stop_ms) if first_ms <= one < stop_ms]
-    found = found[: MOST_DOSES if timing.most is None else timing.most]
-    return [one for one in found if one >= from_ms]
+    found += [one for one in _by_the_clock(timing, zone, counted_ms, stop_ms) if counted_ms <= one < stop_ms]
+    if timing.most is not None and not timing.interval_ms:
+        found = found[: timing.most]
+    return [one for one in found if one >= first_ms][:MOST_DOSES]
 
 
 def doses(plan: Plan, charted: Iterable[Charted], zone: ZoneInfo, from_ms: int, to_ms: int) -> list[Dose]:
@@ -68,7 +72,7 @@ def _elapsing(timing: Timing, first_ms: int, stop_ms: int) -> list[int]:
         return []
     steps = max(0, -(-(first_ms - timing.begin_ms) // timing.interval_ms))
     begin = timing.begin_ms + steps * timing.interval_ms
-    return list(range(begin, stop_ms, timing.interval_ms))[:MOST_DOSES]
+    return list(range(begin, stop_ms, timing.interval_ms)[:MOST_DOSES])
 
 
 def _by_the_clock(timing: Timing, zone: ZoneInfo, first_ms: int, stop_ms: int) -> list[int]:
@@ -76,7 +80,7 @@ def _by_the_clock(timing: Timing, zone: ZoneInfo, first_ms: int, stop_ms: int) -
         return []
     begin, day, last = (_day_of(max(at_ms, _FIRST_MS), zone) for at_ms in (timing.begin_ms, first_ms, stop_ms))
     found: list[int] = []
-    while day <= last and len(found) < MOST_DOSES:
+    while day <= last and (len(found) < MOST_DOSES or timing.most is not None):
         if (day - begin).days % timing.every_days == 0 and (not timing.weekdays or day.weekday() in timing.weekdays):
             found += [_moment(day, seconds, zone) for seconds in sorted(timing.times)]
         day += timedelta(days=1)
