@@ -55,6 +55,7 @@ class MadeFile:
 class AccessesFiles:
     """All accesses to one patient as a download, proven complete."""
 
+    access: AccessControl
     reader: AuditReader[Permit]
     hospital: str
     fonts: tuple[FilePath, ...]
@@ -63,7 +64,7 @@ class AccessesFiles:
     @classmethod
     def of(cls, node: Node) -> Self:
         """Those of a node."""
-        return cls(node.audit_reader, node.settings.hospital, node.settings.print_fonts, node.clock)
+        return cls(node.access, node.audit_reader, node.settings.hospital, node.settings.print_fonts, node.clock)
 
     def answer(self, permit: Permit, twin: TwinId, form: ExportFormat) -> Response:
         """The file, to be kept by the browser and by nobody on the way."""
@@ -78,7 +79,10 @@ class AccessesFiles:
         form: ExportFormat,
         told: Callable[[str, int, int], None] = lambda _step, _done, _of: None,
     ) -> MadeFile:
-        """The file. ``told`` hears how many of how many rows are ``proven``, then, on paper, ``printed``."""
+        """The file. ``told`` hears how many of how many rows are ``proven``, then, on paper, ``printed``.
+
+        Who may have it no longer when it is made, having signed out or been shut out meanwhile, is not given it.
+        """
         at_ms = self.clock.now_ms()
         document = self.reader.document(
             permit, twin, hospital=self.hospital, at_ms=at_ms, told=lambda done, rows: told("proven", done, rows)
@@ -86,7 +90,9 @@ class AccessesFiles:
         rows = len(document.rows)
         printing = Printing(self.fonts, lambda done: told("printed", done, rows))
         name = f"accesses-{re.sub('[^0-9A-Za-z-]', '_', twin)}{ENDINGS[form]}"
-        return MadeFile(name, MEDIA_TYPES[form], render(document, form, printing))
+        made = MadeFile(name, MEDIA_TYPES[form], render(document, form, printing))
+        self.access.require(permit.request)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

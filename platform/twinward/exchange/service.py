@@ -282,10 +282,13 @@ class Exchange:
     def deciding(self, by: AccessContext, transfer: int, arrived: int) -> Call:
         """The change by which the consortium settles a dispute that two hospitals do not. Logged.
 
-        It is enacted like any other of the consortium's changes: by a quorum, or once everybody could see it. Raises as
-        ``promise``.
+        It is enacted like any other of the consortium's changes: by a quorum, or once everybody could see it. Nothing
+        is decided ahead of a dispute. Raises as ``promise``.
         """
-        self._step(by, "decide", transfer, ("arrived", str(_quantity(arrived, least=0))))
+        found = self._transfer(transfer)
+        if found.state is not TransferState.DISPUTED or _quantity(arrived, least=0) > found.quantity:
+            raise ExchangeRefused("no dispute stands over so much", hint="`twinward exchange list` says how things are")
+        self._step(by, "decide", transfer, ("arrived", str(arrived)))
         with refusals_explained():
             return self._contract().deciding(transfer, arrived)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from twinward.access.interfaces import AccessContext, AccessControl
 from twinward.core.vocabulary import Action
 from twinward.outbreak.ears import Ears
-from twinward.outbreak.errors import OutbreakInvalid, refusals_explained
+from twinward.outbreak.errors import AlertRefused, OutbreakInvalid, refusals_explained
 from twinward.outbreak.syndromes import SYNDROMES, fingerprint
 from twinward_contracts.bindings import OutbreakAlert, OutbreakState, OutbreakStatement, QuorumSignature, WitnessSet
 from twinward_contracts.bindings.words import tag
@@ -200,8 +200,7 @@ class OutbreakDesk:
         keys = self._keys()
         if keys is None:
             raise OutbreakInvalid(f"the key of {self._hospital} is not here", hint="it signs at its own node")
-        with refusals_explained():
-            said = self._contract().alert(alert).said
+        said = self._said(alert)
         self._decide(by, "sign-end", said, ("alert", str(alert)))
         with refusals_explained():
             epoch = self._witnesses().epoch()
@@ -212,8 +211,7 @@ class OutbreakDesk:
         """Say that an alert is over, as a quorum signed. Raises as ``raise_alert``."""
         if not signatures or any(one.alert != alert for one in signatures):
             raise OutbreakInvalid("the signatures are not of this alert's end")
-        with refusals_explained():
-            said = self._contract().alert(alert).said
+        said = self._said(alert)
         self._decide(by, "end", said, ("alert", str(alert)))
         with refusals_explained():
             quorum = self._quorum_of([(one.public_key, one.signature) for one in signatures])
@@ -227,6 +225,13 @@ class OutbreakDesk:
             contract = self._contract()
             last = contract.count()
             return [contract.alert(number) for number in range(max(1, last - SHOWN + 1), last + 1)]
+
+    def _said(self, alert: int) -> OutbreakStatement:
+        with refusals_explained():
+            contract = self._contract()
+            if not 0 < alert <= contract.count():
+                raise AlertRefused(f"there is no alert {alert}", hint="`twinward outbreak alerts` lists what stands")
+            return contract.alert(alert).said
 
     def _quorum_of(self, signed: Sequence[tuple[bytes, bytes]]) -> QuorumSignature:
         """Hospitals' keys and signatures as the contract takes them. Raises ``OutbreakInvalid``."""

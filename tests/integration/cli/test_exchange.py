@@ -98,6 +98,7 @@ def test_a_transfer_from_offer_to_receipt(home: Hospital, in_days: Callable[[flo
     assert home.run(*decide, "99").exit_code == 3
     second = str(home.asked(*promise, "--quantity", "1", *times)["transfer"])
     home.asked("exchange", "ship", second, "--as", "olga")
+    assert "no dispute" in home.run(*decide, second).output, "nothing waits to be decided against a promise that holds"
     home.asked("exchange", "dispute", second, "--why", "nothing came", "--as", "olga", "--hospital", other)
     assert home.run(*decide[:2], second, "--arrived", "0", "--as", "dr-lee").exit_code == 6
     decided = home.asked(*decide, second)

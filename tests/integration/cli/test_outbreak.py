@@ -73,7 +73,9 @@ def test_a_quorum_raises_what_one_hospital_does_not(hospital: Hospital, tmp_path
     assert hospital.run(*end, str(ends[0])).exit_code == 4, "one alone ends nothing"
     assert hospital.run(*end, str(own), str(other)).exit_code == 2, "what raised it does not end it"
     assert hospital.run(*end).exit_code == 2
-    assert hospital.run("outbreak", "end", "9", "--sign", str(tmp_path / "9.json"), "--as", "olga").exit_code == 4
+    for absent in ("9", str(1 << 256)):
+        done = hospital.run("outbreak", "end", absent, "--sign", str(tmp_path / "9.json"), "--as", "olga")
+        assert (done.exit_code, "there is no alert" in done.output) == (4, True), absent
     assert hospital.run(*end[:-1], "dr-lee", "--sign", str(tmp_path / "no.json")).exit_code == 6
     assert hospital.asked(*end, *map(str, ends))["ended"] != ""
     assert (hospital.asked("outbreak", "alerts")["alerts"], hospital.run(*end, *map(str, ends)).exit_code) == ([], 4)

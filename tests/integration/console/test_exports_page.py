@@ -11,12 +11,18 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.console.fixtures import PASSWORD, House
-from twinward.api.audit import MadeFile
+from twinward.access.errors import SignInEnded
+from twinward.access.interfaces import AccessContext, Principal
+from twinward.api.audit import AccessesFiles, MadeFile
+from twinward.audit.exports import ExportFormat
+from twinward.audit.queries import AccessQuery
 from twinward.audit.rows import row_of
+from twinward.console.accesses import _csv
 from twinward.console.file_stream import KIND, FileInTheMaking, Told
 from twinward.console.sessions import SESSION_COOKIE
 from twinward.core.clock import FixedClock
-from twinward.core.vocabulary import Action
+from twinward.core.vocabulary import Action, Purpose, Role
+from twinward.overview.log import permit_to_examine
 
 TOLD = {"accept": KIND}
 
@@ -104,3 +110,21 @@ def test_who_leaves_ends_the_work_and_a_defect_says_no_more_than_that() -> None:
     (line,) = FileInTheMaking(broken, str).lines()
     assert "something failed in the node" in json.loads(line)["error"]
     assert b"patient" not in line
+
+
+def test_who_is_shut_out_while_a_file_is_made_is_not_given_it(console_house: House) -> None:
+    node, twin = console_house.node, console_house.twins[0]
+    node.accounts.add_person(Principal("leaver", Role.OFFICER, "Lea Leaver"), PASSWORD)
+    context = AccessContext(node.accounts.named("leaver"), Purpose.COMPLIANCE)
+    by = AccessContext(node.accounts.named("officer"), Purpose.COMPLIANCE)
+    of_twin = permit_to_examine(node.access, context, "export csv", twin)
+    rows = node.access_search.stream(permit_to_examine(node.access, context, "list as CSV"), AccessQuery())[1]
+
+    def leaves(_step: str, _done: int, _of: int) -> None:
+        if not node.accounts.record("leaver").disabled:
+            node.account_desk.disable("leaver", by)
+
+    with pytest.raises(SignInEnded):
+        AccessesFiles.of(node).made(of_twin, twin, ExportFormat.CSV, leaves)
+    with pytest.raises(SignInEnded):
+        list(_csv(rows, lambda: node.access.require(of_twin.request)))
