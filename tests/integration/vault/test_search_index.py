@@ -219,6 +219,12 @@ def test_only_what_is_shown_is_opened_once_the_index_knows(ward: House, monkeypa
     monkeypatch.setattr(Plain, "facets", lambda self, record: seen.append(1) or right(self, record))
     assert look(ward, twin, "a", ("day", True))[:2] == [said("a", 18), said("a", 16)]
     assert seen == []
+    for one in ward.vault.read_twin(ward.permit(twin), record_type="Observation")[:2]:
+        ward.write(Record(twin, "Observation", LABS, said("a", 30), ("x",), one.record_id))
+    look(ward, twin, "a")
+    assert len(seen) == 2  # the changed ones, described anew; the others' blocks hold
+    look(ward, twin, "a")
+    assert len(seen) == 2
 
 
 def test_bounds_leave_out_what_begins_or_ends_elsewhere(ward: House) -> None:
