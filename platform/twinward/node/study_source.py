@@ -61,18 +61,20 @@ class VaultStays:
         if self._reader is None:
             known = self.researcher if node is self._own else replace(self.researcher, standing=None)
             self._reader = StayReader(node.twins, node.vault, node.access, known, measure=measured_in)
-        stays = self._reader.stays(study, signals)
-        self._fill(node, "stays" if signals == ICU else "measurements")
-        return stays
+        try:
+            return self._reader.stays(study, signals)
+        finally:
+            self._fill(node, "stays" if signals == ICU else "measurements")
 
     def groups(self, groups: Sequence[DiseaseGroup]) -> Sequence[str]:
         """Which of these each of them is in, by the Conditions on record that consent lets research read."""
         if self._reader is None:
             return []
         self._require_standing()
-        found = [group_of(facts, groups) for facts in self._reader.conditions(recorded_in)]
-        self._fill(self._opened(), "conditions")
-        return found
+        try:
+            return [group_of(facts, groups) for facts in self._reader.conditions(recorded_in)]
+        finally:
+            self._fill(self._opened(), "conditions")
 
     def withdrawn(self) -> frozenset[int]:
         """Which of them have withdrawn since."""
@@ -82,7 +84,7 @@ class VaultStays:
         return self._reader.withdrawn()
 
     def _fill(self, node: Node, kind: str) -> None:
-        """Let the log not tell how many patients were read."""
+        """Let the log not tell how many patients were read, nor up to which of them where one could not be."""
         assert self._reader is not None and self._own is not None  # noqa: S101, PT018 - it has just read
         with closing(AnsweredRounds(memory_of(self._own.settings, self.name))) as memory:
             fill_room(node.audit, memory, kind, self._reader.decided, node.clock.now_ms())

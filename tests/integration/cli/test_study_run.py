@@ -18,6 +18,7 @@ from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
 from twinward.demo.display import Silent
 from twinward.demo.training import fill_vault
+from twinward.features.monitored_stays import decode_stay
 from twinward.features.signal_schema import ICU
 from twinward.federation.coordinator import Progress
 from twinward.federation.errors import NotApproved, RoundAborted
@@ -393,7 +394,9 @@ def begun(journal: Path, fingerprint: bytes) -> bool:
 
 
 @pytest.mark.slow
-def test_the_log_grows_by_a_noisy_number_that_does_not_follow_the_patients(filled: Hospital) -> None:
+def test_the_log_grows_by_a_noisy_number_that_does_not_follow_the_patients(
+    filled: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One patient more, and joining again, makes the published log no longer than before; each has an event."""
     with open_node(filled.home) as node:
         marie, log = node.accounts.named("marie"), node.log.store
@@ -404,6 +407,13 @@ def test_the_log_grows_by_a_noisy_number_that_does_not_follow_the_patients(fille
             read.append(len(source.stays(study, ICU)))
             grown.append(log.size() - before)
             fill_vault(node, "st-anna", simulate_stays(1, 77), (), Silent())
+        with monkeypatch.context() as broken:  # one that cannot be read half-way tells as little
+            done = iter(range(3))
+            broken.setattr("twinward.twins.read.cohorts.decode_stay", lambda some: (next(done), decode_stay(some))[1])
+            before = log.size()
+            with pytest.raises(StopIteration):
+                source.stays("s-3", ICU)
+            grown.append(log.size() - before)
     assert read == [read[0], read[0] + 1, read[0] + 2]
     assert len(set(grown)) == 1
     assert grown[0] % STEP == 0

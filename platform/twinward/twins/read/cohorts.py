@@ -53,8 +53,8 @@ class CohortReader:
             self._twins.all(),
             Action.COHORT,
             Category.FEATURES,
+            counted=self._count,
         ):
-            self.decided += 1
             try:
                 vectors = self._access.opened(permit, self._twins.feature_vector)
             except FeaturesUnreadable:
@@ -63,6 +63,9 @@ class CohortReader:
                 if vector is not None and len(vector.readings) >= self._twins.schema.minimum_present:
                     found.append((twin, vector.levels, vector.eligibility(self._twins.schema), vector.facets))
         return found
+
+    def _count(self, decided: int) -> None:
+        self.decided += decided
 
 
 class ExportReader:
@@ -186,10 +189,15 @@ class StayReader:
     ) -> Iterator[tuple[Permit, list[Record]]]:
         """The newest records of a type, of each of these twins that may be read so."""
         look = partial(self._vault.read_twin, record_type=record_type)
-        for _, permit in _permits(self._access, self._context, twins, self._action, category, (("study", study),)):
-            self.decided += 1
+        detail = (("study", study),)
+        for _, permit in _permits(
+            self._access, self._context, twins, self._action, category, detail, counted=self._count
+        ):
             for records in self._access.opened(permit, look):
                 yield permit, [record for record in records if record.content != DELETED]
+
+    def _count(self, decided: int) -> None:
+        self.decided += decided
 
     def _measured(
         self, twins: Sequence[TwinId], study: str, measure: Measure
@@ -218,13 +226,20 @@ def _permits(
     action: Action,
     category: Category,
     detail: tuple[tuple[str, str], ...] = (),
+    *,
+    counted: Callable[[int], None],
 ) -> Iterator[tuple[TwinId, Permit]]:
-    """A permit for each twin that may be read so; the others are passed over (``AccessControl.decide_permitted``)."""
+    """A permit for each twin that may be read so; the others are passed over (``AccessControl.decide_permitted``).
+
+    ``counted`` is told how many were logged before any is used: a reading that fails half-way has logged them, too.
+    """
     for start in range(0, len(twins), _BATCH):
         requests = [
             context.request(action, twin, frozenset({category}), detail=detail)
             for twin in twins[start : start + _BATCH]
         ]
-        for permit in access.decide_permitted(requests):
+        permits = access.decide_permitted(requests)
+        counted(len(permits))
+        for permit in permits:
             if permit.request.twin is not None:
                 yield permit.request.twin, permit
