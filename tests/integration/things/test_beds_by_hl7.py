@@ -81,3 +81,7 @@ def test_who_wants_no_encounter_filed_is_put_into_no_bed(sender: Bedded) -> None
     sender.ward.consent(sender.twin("7"), Provision(effect="deny", categories=(Category.ENCOUNTERS,)))
     assert sender.move("A02", "ICU^^Bed 2") == ["AR", "MSH^1 E"]
     assert sender.beds() == {"bed-1": "7"}
+    sender.ward.live.assign(FILING, "monitor-1", sender.twin("7"))
+    assert sender.move("A03", "ICU^^Bed 1") == ["AR", "MSH^1 E"], "it is not filed"
+    assert sender.beds() == {}, "but the bed and the monitor are the next one's"
+    assert sender.ward.live.line_of("monitor-1").at(sender.ward.clock.now_ms()) is None

@@ -6,7 +6,7 @@
 3. who       PID's identifiers, looked up by blind tags; one that was merged is who it was merged into
 4. do        ORU: readings, settled in the transaction that stores them. ADT and ORM: a FHIR transaction that may be
              done twice, then the control id; whatever the process dies of between, doing it again ends the same
-5. answer    AA once everything is durable; AE or AR where nothing was taken
+5. answer    AA once everything is durable; AE or AR where nothing was filed
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Hl7Desk:
         except MessageConflict as error:
             told = _refused(Code.REJECTED, DUPLICATE_KEY, Where("MSH", 1, 10), error)
         except (AccessDenied, MessageRefused):
-            text = "policy or consent says no: nothing was taken"
+            text = "policy or consent says no: nothing was filed"
             told = Acknowledgement(Code.REJECTED, (Remark(INTERNAL, Where("MSH"), text),))
         except TwinwardError as error:
             told = _refused(Code.ERROR, INTERNAL, Where("MSH"), error)
@@ -177,14 +177,24 @@ class Hl7Desk:
         if event in _MOVES and visit is None:
             raise Hl7Fault(MISSING, Where("PV1", 1, 19), "PV1-19 is empty: a movement names its visit")
         moved = [visit_entry(message, visit, known[0], self._source.zone)] if visit else []
-        (made,) = self._hospital.file(self._context, [create_entry(said)])
-        amended = [amend_entry(said)] if said.members and made != _CREATED else []
-        self._amend(known[0], [*amended, *moved])
-        if event == "A03":
-            self._release_devices(known[0])
-        remarks = self._moved(message, known[0], event) if event in _MOVES else ()
+        try:
+            (made,) = self._hospital.file(self._context, [create_entry(said)])
+            amended = [amend_entry(said)] if said.members and made != _CREATED else []
+            self._amend(known[0], [*amended, *moved])
+        except AccessDenied:
+            if event == "A03":  # whose no keeps the discharge out of the record has left all the same
+                self._left(message, known[0])
+            raise
+        remarks = self._left(message, known[0]) if event == "A03" else ()
+        if event in _MOVES and event != "A03":
+            remarks = self._moved(message, known[0], event)
         self._live.messages.settle(self._context, self._source.name, taken)
         return Acknowledgement(Code.ACCEPTED, remarks)
+
+    def _left(self, message: Message, patient: Identifier) -> tuple[Remark, ...]:
+        """Their devices and their bed are the next one's."""
+        self._release_devices(patient)
+        return self._moved(message, patient, "A03")
 
     def _moved(self, message: Message, patient: Identifier, event: str) -> tuple[Remark, ...]:
         """The bed follows, where its twin is known here; what stands in the way is a warning: the rest was taken."""
