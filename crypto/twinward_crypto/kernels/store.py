@@ -106,10 +106,16 @@ def _forget_earlier(place: Path) -> None:
     for other in place.parent.iterdir():
         if other == place or other.is_symlink():
             continue
-        with suppress(OSError), (other / _LOCK).open() as lock:
+        with suppress(OSError, UnicodeDecodeError), open(other / _LOCK, opener=_without_waiting) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.read() == installation():
+            # The folders above may be others' to add to, as /tmp is: they say nothing about what is deleted.
+            if os.fstat(lock.fileno()).st_uid == other.lstat().st_uid == os.geteuid() and lock.read() == installation():
                 shutil.rmtree(other)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe of this name would be waited for."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 @contextmanager

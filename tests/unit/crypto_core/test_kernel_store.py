@@ -132,11 +132,13 @@ def test_what_an_earlier_version_of_this_installation_compiled_is_deleted_and_no
         (made / "bfv.1.nbc").write_bytes(b"code")
     (tmp_path / "kernels" / "no-lock").mkdir()
     (tmp_path / "kernels" / "link").symlink_to(tmp_path / "kernels" / "earlier")
+    (tmp_path / "kernels" / "pipe").mkdir()
+    os.mkfifo(tmp_path / "kernels" / "pipe" / "lock")  # nobody waits for whoever would write into it
     with (tmp_path / "kernels" / "being-compiled" / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         ready = store.prepare()
     left = {one.name for one in ready.parent.iterdir()}
-    assert left == {ready.name, "being-compiled", "anothers", "no-lock", "link"}
+    assert left == {ready.name, "being-compiled", "anothers", "no-lock", "link", "pipe"}
     assert (ready / "lock").read_text() == installation()
     assert store.unusable() == ""
 
