@@ -13,7 +13,7 @@ from tests.integration.live.ward import CARING, FILING, Ward
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessRequest, Permit
-from twinward.core.errors import BadInput, NotFound, StoreAltered
+from twinward.core.errors import BadInput, NotFound, StoreAltered, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.erasure.service import Erasures
 from twinward.live.assignments import WITHHELD
@@ -383,9 +383,14 @@ def test_what_waited_for_somebody_unknown_is_erased_with_them(ward: Ward) -> Non
 
 def test_what_one_message_breaks_its_sender_alone_is_told_and_a_try_that_failed_leaves_nothing(ward: Ward) -> None:
     def breaks(_tables: Tables, placed: Sequence[Placed]) -> None:
-        if any(one.samples()[0].value == 66 for one in placed):
+        found = [one.samples()[0].value for one in placed]
+        tries.extend(found)
+        if 66 in found:
             raise OverflowError("a number that no column holds")
+        if 63 in found:
+            raise Unavailable("the database")
 
+    tries: list[float] = []
     ann, at_work = ward.admit("ann"), intake.Intake(ward.parts, breaks)
 
     def job(value: float) -> intake._Job:
@@ -396,6 +401,10 @@ def test_what_one_message_breaks_its_sender_alone_is_told_and_a_try_that_failed_
     at_work._take_jobs(FILING, "hl7", jobs)
     assert [type(one.error) for one in jobs] == [type(None), OverflowError, type(None)]
     assert values(ward, ann) == [61, 62]
+    # a database that does not answer is waited for once, not by each
+    asked = [job(63), job(64)]
+    at_work._take_jobs(FILING, "hl7", asked)
+    assert (tries.count(63), [type(one.error) for one in asked]) == (1, [Unavailable] * 2)
     # settled meanwhile by another process: a try before it had given the message a place
     at_work._take_jobs(FILING, "hl7", [jobs[2]])
     assert outcomes(jobs[2].answers) == [Outcome.DUPLICATE]

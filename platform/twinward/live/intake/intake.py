@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from twinward.access.interfaces import AccessContext
-from twinward.core.errors import NotFound
+from twinward.core.errors import NotFound, Unavailable
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.assignments import AssignmentLine
-from twinward.live.errors import IntakeBusy, MessageConflict, MessageRefused
+from twinward.live.errors import IntakeBusy, MessageConflict, MessageRefused, QuarantineFull
 from twinward.live.intake.lines import Fault, require_name
 from twinward.live.intake.permits import Wanted, WritePermits
 from twinward.live.intake.placing import Placer, Unplaced
@@ -149,9 +149,15 @@ class Intake:
     def _take_jobs(self, context: AccessContext, source: str, jobs: Sequence[_Job]) -> None:
         """Messages in one transaction; where that fails each by itself, so that its sender alone is told of it."""
         if len(jobs) > 1:
-            with suppress(Exception), self._parts.database.writing() as tables:
-                self._take_messages(tables, context, source, jobs)
+            try:
+                with self._parts.database.writing() as tables:
+                    self._take_messages(tables, context, source, jobs)
                 return
+            except Exception as error:  # noqa: BLE001 - it is raised again by what is to blame
+                if isinstance(error, Unavailable) and not isinstance(error, QuarantineFull):
+                    for job in jobs:  # the database or the log: each by itself would wait for it as long
+                        job.error = error
+                    return
         for job in jobs:
             try:
                 with self._parts.database.writing() as tables:
