@@ -51,11 +51,20 @@ _REFUSING: Final = tuple(
     for one in (
         *("access/second_officer", "access/policy_desk", "access/emergencies", "access/passwords", "access/passkeys"),
         *("access/second_factors", "access/justification", "audit/queries", "audit/saved_filters", "audit/reader"),
-        *("erasure/desk", "overview/erasures", "overview/log", "overview/people", "review/service"),
+        *("erasure/desk", "overview/erasures", "overview/log", "overview/people", "review/service", "api/audit"),
     )
 )
 """Rooms behind pages: what they refuse is shown on one."""
-_ERRORS: Final = ("BadInput", "Conflict", "NotFound", "NoSuchEvent", "NoSuchPatient", "NotCosigned", "EventErased")
+_ERRORS: Final = (
+    "BadInput",
+    "Conflict",
+    "NotFound",
+    "NoSuchEvent",
+    "NoSuchPatient",
+    "NotCosigned",
+    "EventErased",
+    "Busy",
+)
 _OPTIONS: Final = {"extensions": "jinja2.ext.i18n", "newstyle_gettext": "true", "trimmed": "true", "silent": "false"}
 
 TRANSLATED: Final = tuple(one for one in Language if one is not Language.ENGLISH)

@@ -8,6 +8,7 @@ there were in which minute, is in the threat model; ``publish_log = false`` keep
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -24,7 +25,7 @@ from twinward.audit.models import Filters
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.core.clock import Clock
-from twinward.core.errors import NotFound, Unavailable
+from twinward.core.errors import Busy, NotFound, Unavailable
 from twinward.core.media_types import preferred
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.node import Node
@@ -40,6 +41,8 @@ PARTIAL = "public, max-age=86400"
 NOT_KEPT = "no-cache"
 Index = Annotated[int, Path(ge=0, le=MAX_INDEX)]
 _ContextOf = Callable[..., Any]
+_making = threading.BoundedSemaphore(4)
+"""Files of accesses that this process makes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,20 @@ class AccessesFiles:
         """The file. ``told`` hears how many of how many rows are ``proven``, then, on paper, ``printed``.
 
         Who may have it no longer when it is made, having signed out or been shut out meanwhile, is not given it.
+        Raises ``Busy``: as many are being made as can be; each is wholly in memory.
         """
+        if not _making.acquire(blocking=False):
+            raise Busy("other files are being made", hint="ask again in a minute")
+        try:
+            made = self._made(permit, twin, form, told)
+        finally:
+            _making.release()
+        self.access.require(permit.request)
+        return made
+
+    def _made(
+        self, permit: Permit, twin: TwinId, form: ExportFormat, told: Callable[[str, int, int], None]
+    ) -> MadeFile:
         at_ms = self.clock.now_ms()
         document = self.reader.document(
             permit, twin, hospital=self.hospital, at_ms=at_ms, told=lambda done, rows: told("proven", done, rows)
@@ -90,9 +106,7 @@ class AccessesFiles:
         rows = len(document.rows)
         printing = Printing(self.fonts, lambda done: told("printed", done, rows))
         name = f"accesses-{re.sub('[^0-9A-Za-z-]', '_', twin)}{ENDINGS[form]}"
-        made = MadeFile(name, MEDIA_TYPES[form], render(document, form, printing))
-        self.access.require(permit.request)
-        return made
+        return MadeFile(name, MEDIA_TYPES[form], render(document, form, printing))
 
 
 @dataclass(frozen=True, slots=True)

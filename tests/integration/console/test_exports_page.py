@@ -21,6 +21,7 @@ from twinward.console.accesses import _csv
 from twinward.console.file_stream import KIND, FileInTheMaking, Told
 from twinward.console.sessions import SESSION_COOKIE
 from twinward.core.clock import FixedClock
+from twinward.core.errors import Busy
 from twinward.core.vocabulary import Action, Purpose, Role
 from twinward.overview.log import permit_to_examine
 
@@ -112,7 +113,7 @@ def test_who_leaves_ends_the_work_and_a_defect_says_no_more_than_that() -> None:
     assert b"patient" not in line
 
 
-def test_who_is_shut_out_while_a_file_is_made_is_not_given_it(console_house: House) -> None:
+def test_files_are_made_a_few_at_once_and_for_nobody_who_was_shut_out_meanwhile(console_house: House) -> None:
     node, twin = console_house.node, console_house.twins[0]
     node.accounts.add_person(Principal("leaver", Role.OFFICER, "Lea Leaver"), PASSWORD)
     context = AccessContext(node.accounts.named("leaver"), Purpose.COMPLIANCE)
@@ -124,6 +125,11 @@ def test_who_is_shut_out_while_a_file_is_made_is_not_given_it(console_house: Hou
         if not node.accounts.record("leaver").disabled:
             node.account_desk.disable("leaver", by)
 
+    def within(*_: object) -> None:
+        AccessesFiles.of(node).made(of_twin, twin, ExportFormat.CSV, within)
+
+    with pytest.raises(Busy):  # each is wholly in memory: only so many are made at once
+        within()
     with pytest.raises(SignInEnded):
         AccessesFiles.of(node).made(of_twin, twin, ExportFormat.CSV, leaves)
     with pytest.raises(SignInEnded):
