@@ -48,6 +48,7 @@ NO_PICTURE: Final[Mapping[str, str]] = {
     "/console/sign-in/code": "in the middle of signing in only",
     "/console/sign-in/hospital": "leads to the hospital's sign-in",
     "/console/sign-in/hospital/callback": "comes from the hospital's sign-in",
+    "/console/verify/progress": "for scripts",
 }
 """Addresses that show no page, and why."""
 EXTRA: Final[Mapping[str, tuple[str, str, dict[str, Any]]]] = {
