@@ -16,6 +16,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 
+from tests.checks import refusals
 from tests.tools import ROOT
 from twinward.access import emergencies, policy_desk
 from twinward.access.policy import NOT_COVERED, Policy
@@ -28,6 +29,7 @@ from twinward.console.script_words import script_messages
 from twinward.console.viewer import LOCALES, NAMES, Language
 from twinward.core.vocabulary import Category, Role
 from twinward.erasure import desk as erasures
+from twinward.erasure import proposals
 from twinward.live.signals import SIGNALS
 from twinward.overview import condition
 from twinward.review.explanations import TEMPLATES
@@ -46,29 +48,16 @@ _KEYWORDS: Final = {
 }
 _REMEDIES: Final = {"Finding": (4,)}
 
-_REFUSING: Final = tuple(
-    _PACKAGE / f"{one}.py"
-    for one in (
-        *("access/second_officer", "access/policy_desk", "access/emergencies", "access/passwords", "access/passkeys"),
-        *("access/second_factors", "access/justification", "audit/queries", "audit/saved_filters", "audit/reader"),
-        *("erasure/desk", "overview/erasures", "overview/log", "overview/people", "review/service", "api/audit"),
-    )
-)
-"""Rooms behind pages: what they refuse is shown on one."""
-_ERRORS: Final = (
-    "BadInput",
-    "Conflict",
-    "NotFound",
-    "NoSuchEvent",
-    "NoSuchPatient",
-    "NotCosigned",
-    "EventErased",
-    "Busy",
-)
 _OPTIONS: Final = {"extensions": "jinja2.ext.i18n", "newstyle_gettext": "true", "trimmed": "true", "silent": "false"}
 
+QUERY_FIELDS: Final = (
+    *("agent", "unit", "twin", "text", "zone", "since", "until", "role", "action", "purpose", "category", "sort"),
+    *("emergency", "own"),
+)
+"""What a list of accesses is filtered by (``audit.queries``)."""
+
 TRANSLATED: Final = tuple(one for one in Language if one is not Language.ENGLISH)
-PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%[sd]|{\w+}")
+PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%[sd]|{\w+(?:!r)?}")
 """What stands for a value in a message: gettext's, or ``str.format``'s."""
 
 Message = str | tuple[str, str]
@@ -81,10 +70,9 @@ def messages() -> Mapping[Message, str]:
         for keywords in (_KEYWORDS, _REMEDIES):
             for text in _extracted(source, keywords):
                 found.setdefault(text, str(source.relative_to(ROOT)))
-    for source in _REFUSING:
-        for place in (1, 2):  # what is wrong, and its hint
-            for text in _extracted(source, dict.fromkeys(_ERRORS, (place,))):
-                found.setdefault(text, str(source.relative_to(ROOT)))
+    for source in refusals.rooms():
+        for text in refusals.texts(source):
+            found.setdefault(text, str(source.relative_to(ROOT)))
     for text in script_messages():
         found.setdefault(text, "platform/twinward/console/static")
     for text in _tables():
@@ -114,6 +102,8 @@ def _tables() -> Iterator[str]:
     yield from (rule.sentence for rule in rules(Policy.load(None).text))
     yield from (part for one in condition.AREAS for part in one[1:3])
     yield from (one.value for one in Audience)
+    yield from QUERY_FIELDS
+    yield from (proposals.WAITING, proposals.UNDER_WAY, proposals.ERASED, proposals.WITHDRAWN, proposals.MOOT)
     yield from ("over", "to come")  # of a role that is lent (``access.account_store``)
     yield from ("opened", "assessed", "drafted", "noted", "notified", "closed")
     words = plain_words

@@ -23,6 +23,7 @@ from twinward.access.second_officer import let_in, linked, unlinked
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SignIns
 from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Role, TwinId
 
 MOST_UNITS = 20
@@ -111,7 +112,12 @@ class AccountDesk:
 
         def with_token(record: AccountRecord) -> AccountRecord:
             if len(record.tokens) >= MOST_TOKENS:
-                raise Conflict(f"{record.id} had {MOST_TOKENS} tokens, the most an account has", hint="make a new one")
+                raise Conflict(
+                    sentence(
+                        "{account} had {most} tokens, the most an account has", account=record.id, most=MOST_TOKENS
+                    ),
+                    hint="make a new one",
+                )
             token, kept = self.accounts.new_token(record.id, len(record.tokens) + 1, expires_at_ms)
             made.append(token)
             return record.model_copy(update={"tokens": (*record.tokens, kept)})
@@ -124,7 +130,10 @@ class AccountDesk:
 
         def revoked(record: AccountRecord) -> AccountRecord:
             if number not in {one.number for one in record.tokens}:
-                raise NotFound(f"{record.id} has no token {number}", hint="`twinward account show` prints its tokens")
+                raise NotFound(
+                    sentence("{account} has no token {number}", account=record.id, number=number),
+                    hint="`twinward account show` prints its tokens",
+                )
             kept = (one.model_copy(update={"revoked": True}) if one.number == number else one for one in record.tokens)
             return record.model_copy(update={"tokens": tuple(kept)})
 
@@ -150,7 +159,8 @@ class AccountDesk:
             kept = tuple(one for one in record.client_keys if one.kid != kid)
             if len(kept) == len(record.client_keys):
                 raise NotFound(
-                    f"{record.id} has no such client key", hint="`twinward account client-keys ID` prints them"
+                    sentence("{account} has no such client key", account=record.id),
+                    hint="`twinward account client-keys ID` prints them",
                 )
             return record.ended(client_keys=kept)
 
@@ -195,7 +205,10 @@ class AccountDesk:
         """Say to which units somebody belongs, wards say; whoever is signed in is so no longer. Raises ``BadInput``."""
         bad = [one for one in units if not one or one != one.strip() or len(one) > 64 or not one.isprintable()]
         if bad or len(units) > MOST_UNITS or any(UNITS_JOINED.strip() in one for one in units):
-            raise BadInput(f"units are at most {MOST_UNITS} names of 1 to 64 characters", hint='such as "ward 3"')
+            raise BadInput(
+                sentence("units are at most {most} names of 1 to 64 characters", most=MOST_UNITS),
+                hint='such as "ward 3"',
+            )
         first, *rest = dict.fromkeys(units) or ("",)
         said = f"units {UNITS_JOINED.join((first, *rest))}" if first else "no unit"
         return self._change(account, lambda one: one.ended(unit=first, more_units=tuple(rest)), said, by)
@@ -216,7 +229,7 @@ class AccountDesk:
 
         def expired(record: AccountRecord) -> AccountRecord:
             if not record.password:
-                raise BadInput(f"{record.id} has no password", hint="revoke its tokens")
+                raise BadInput(sentence("{account} has no password", account=record.id), hint="revoke its tokens")
             return record.ended(must_change=True)
 
         return self._change(account, expired, "password expired", by)
@@ -238,9 +251,15 @@ class AccountDesk:
 
         def tied(record: AccountRecord) -> AccountRecord:
             if record.role is not Role.PATIENT:
-                raise BadInput(f"{record.id} is a {record.role.value}'s account", hint="add one for the patient")
+                raise BadInput(
+                    sentence("{account} is a {role}'s account", account=record.id, role=sentence(record.role.value)),
+                    hint="add one for the patient",
+                )
             if record.twin is not None:
-                raise Conflict(f"{record.id} is tied to a record already", hint="untie it first, if that was wrong")
+                raise Conflict(
+                    sentence("{account} is tied to a record already", account=record.id),
+                    hint="untie it first, if that was wrong",
+                )
             return record.ended(twin=twin)
 
         return self.accounts.change(account, tied, "tied to this patient", by, twin=twin)
@@ -252,7 +271,10 @@ class AccountDesk:
 
         def untied(record: AccountRecord) -> AccountRecord:
             if record.twin is None or record.twin != twin:
-                raise Conflict(f"{record.id} is tied to no record", hint="`twinward account show` says to which")
+                raise Conflict(
+                    sentence("{account} is tied to no record", account=record.id),
+                    hint="`twinward account show` says to which",
+                )
             return record.ended(twin=None)
 
         return self.accounts.change(account, untied, "untied from this patient", by, twin=twin)
@@ -306,7 +328,8 @@ class AccountDesk:
         now_ms = self.accounts.now_ms()
         if not any(one.role is Role.OFFICER and one.usable(now_ms) for one in others):
             raise LastOfficer(
-                f"{record.id} is the last officer who can sign in", hint="add another one first, or say --last-officer"
+                sentence("{account} is the last officer who can sign in", account=record.id),
+                hint="add another one first, or say --last-officer",
             )
 
 
@@ -321,4 +344,7 @@ def _disabled(record: AccountRecord) -> AccountRecord:
 def require_person(role: Role) -> None:
     """Raise ``BadInput`` for accounts of systems and vendors, which sign."""
     if role in CLIENT_ROLES or role is Role.PEER_HOSPITAL:
-        raise BadInput(f"a {role.value} signs in otherwise", hint="people are linked to a person's account")
+        raise BadInput(
+            sentence("a {role} signs in otherwise", role=sentence(role.value)),
+            hint="people are linked to a person's account",
+        )

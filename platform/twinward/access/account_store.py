@@ -27,6 +27,7 @@ from twinward.access.vouched_store import Row, VouchedStore, Writer
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.errors import Conflict, NotFound, Unavailable
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Role, TwinId
 from twinward_crypto.kdf import length_prefixed
 from twinward_ledger.storage import Database, table_of, upsert
@@ -274,7 +275,7 @@ class AccountStore:
         """Add an account once ``announce`` has returned. Raises ``Conflict`` where there is one of that id."""
         with self._store.writing() as writer:
             if writer.newest(record.id):
-                raise Conflict(f"there is an account {record.id!r} already")
+                raise Conflict(sentence("there is an account {account!r} already", account=record.id))
             announce()
             _put(writer, record)
 
@@ -292,7 +293,10 @@ class AccountStore:
         with self._store.writing() as writer:
             digest = writer.newest(account)
             if not digest:
-                raise NotFound(f"there is no account {account!r}", hint="`twinward account list` prints all")
+                raise NotFound(
+                    sentence("there is no account {account!r}", account=account),
+                    hint="`twinward account list` prints all",
+                )
             found = self._parsed(account, _record_of(writer.db, account), digest)
             if check is not None:
                 check(found, self._others(writer, account))
@@ -334,7 +338,7 @@ class AccountStore:
         with self._store.reading() as reader:
             found = dict(_rows(reader.db))
         if found != dict(changes):  # the newest change of each; no account is ever deleted
-            raise self._store.altered("rows are missing, altered or were added")
+            raise self._store.altered(sentence("rows are missing, altered or were added"))
         return len(changes)
 
     def close(self) -> None:
@@ -363,10 +367,10 @@ class AccountStore:
     def _parsed(self, account: str, text: object, digest: bytes) -> AccountRecord:
         """The record of a row that is vouched for by this digest. Raises ``StoreAltered``."""
         if not isinstance(text, str) or _digest(account, text) != digest:
-            raise self._store.altered("a row is not the one that was written last")
+            raise self._store.altered(sentence("a row is not the one that was written last"))
         record = AccountRecord.model_validate_json(text)
         if record.role is Role.NODE:  # taken over from a file that somebody had written to
-            raise self._store.altered("an account acts as the node itself")
+            raise self._store.altered(sentence("an account acts as the node itself"))
         return record
 
 

@@ -36,6 +36,7 @@ from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, NotFound, Unavailable
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Purpose, Role, TwinId
 from twinward_ledger.storage import Database
 
@@ -179,7 +180,10 @@ class Accounts:
         """
         record = self.record(account_id)
         if record.disabled:
-            raise AccountDisabled(f"the account {account_id} is disabled", hint="`twinward account enable` undoes it")
+            raise AccountDisabled(
+                sentence("the account {account_id} is disabled", account_id=account_id),
+                hint="`twinward account enable` undoes it",
+            )
         return record.principal()
 
     def record(self, account_id: str) -> AccountRecord:
@@ -187,7 +191,8 @@ class Accounts:
         record = self._store.find(account_id)
         if record is None:
             raise NotFound(
-                f"there is no account {account_id!r}", hint="`twinward node add-person` and `add-system` make accounts"
+                sentence("there is no account {account_id!r}", account_id=account_id),
+                hint="`twinward node add-person` and `add-system` make accounts",
             )
         return record
 
@@ -387,7 +392,8 @@ def require_client_role(role: Role) -> None:
     """Raise ``BadInput`` for accounts that do not sign assertions."""
     if role not in CLIENT_ROLES:
         raise BadInput(
-            f"a {role.value} signs in otherwise", hint=f"client keys are for {' and '.join(sorted(CLIENT_ROLES))}"
+            sentence("a {role} signs in otherwise", role=sentence(role.value)),
+            hint=sentence("client keys are for {roles}", roles=" and ".join(sorted(CLIENT_ROLES))),
         )
 
 

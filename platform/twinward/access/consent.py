@@ -36,6 +36,7 @@ from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.clock import Clock
 from twinward.core.errors import NotFound
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId, is_a, with_sources
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
@@ -202,7 +203,7 @@ class ConsentStore:
         except NotFound:
             return []
         except (OpenError, ValidationError) as error:
-            raise self._store.altered("a consent does not open") from error
+            raise self._store.altered(sentence("a consent does not open")) from error
 
     def put(self, twin: TwinId, provisions: tuple[Provision, ...]) -> Consent:
         """Store the next version durably. Takes effect at the next decision."""
@@ -255,7 +256,7 @@ class ConsentStore:
             for twin, digest in _rows(reader.db):
                 found.setdefault(twin, []).append(digest)
         if found != kept:
-            raise self._store.altered("rows are missing, altered or were added")
+            raise self._store.altered(sentence("rows are missing, altered or were added"))
         return len(changes)
 
     def moment(self) -> tuple[object, ...]:
@@ -283,7 +284,7 @@ class ConsentStore:
             return NO_CONSENT  # shredded: nothing is allowed any more
         except (OpenError, ValidationError) as error:
             # Fail closed: a consent that cannot be read must not count as "the patient said nothing".
-            raise self._store.altered("a consent does not open") from error
+            raise self._store.altered(sentence("a consent does not open")) from error
         self._keep(twin, digest, consent)
         return consent
 

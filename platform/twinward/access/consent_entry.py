@@ -16,6 +16,7 @@ from twinward.access.errors import ConsentInvalid
 from twinward.core import small_json
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Role
 
 EARLIEST_MS = 946_684_800_000
@@ -40,7 +41,9 @@ def parse_provisions(raw: bytes) -> tuple[Provision, ...]:
     try:
         tree = small_json.decode(raw)
     except BadInput as error:
-        raise ConsentInvalid(f"a consent is a JSON list of provisions: {error}", hint=error.hint) from None
+        raise ConsentInvalid(
+            sentence("a consent is a JSON list of provisions: {error}", error=str(error)), hint=error.hint
+        ) from None
     if not isinstance(tree, list):
         raise ConsentInvalid("a consent is a JSON list of provisions", hint=HINT)
     try:
@@ -48,12 +51,17 @@ def parse_provisions(raw: bytes) -> tuple[Provision, ...]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConsentInvalid(f"provisions.{where}: {first['msg']}", hint=HINT) from None
+        raise ConsentInvalid(
+            sentence("provisions.{where}: {fault}", where=where, fault=first["msg"]), hint=HINT
+        ) from None
     for number, (provision, written) in enumerate(zip(provisions, tree, strict=True)):
         for name in ("roles", "actors", "categories", "purposes"):
             if provision.effect == "permit" and written.get(name) == []:
-                hint = f"leave {name} out to permit all of them"
-                raise ConsentInvalid(f"provisions.{number}.{name}: an empty list permits nothing", hint=hint)
+                hint = sentence("leave {name} out to permit all of them", name=name)
+                raise ConsentInvalid(
+                    sentence("provisions.{number}.{name}: an empty list permits nothing", number=number, name=name),
+                    hint=hint,
+                )
     require_sound(provisions)
     return provisions
 
@@ -61,18 +69,25 @@ def parse_provisions(raw: bytes) -> tuple[Provision, ...]:
 def require_sound(provisions: Sequence[Provision]) -> None:
     """Raise ``ConsentInvalid`` for a provision that could never be in force, whoever the accounts are."""
     if len(provisions) > MOST_PROVISIONS:
-        raise ConsentInvalid(f"a consent has {MOST_PROVISIONS} provisions at most", hint="say more with each")
+        raise ConsentInvalid(
+            sentence("a consent has {most} provisions at most", most=MOST_PROVISIONS), hint="say more with each"
+        )
     for number, one in enumerate(provisions):
         times = {"valid_from_ms": one.valid_from_ms or None, "valid_until_ms": one.valid_until_ms}
         for name, at_ms in times.items():
             if at_ms is not None and not EARLIEST_MS <= at_ms < LATEST_MS:
                 hint = "give milliseconds since 1970, e.g. 1767225600000 for the beginning of 2026"
-                raise ConsentInvalid(f"provisions.{number}.{name}: no time between 2000 and 2200", hint=hint)
+                raise ConsentInvalid(
+                    sentence("provisions.{number}.{name}: no time between 2000 and 2200", number=number, name=name),
+                    hint=hint,
+                )
         if one.valid_until_ms is not None and one.valid_until_ms <= one.valid_from_ms:
             hint = "the period goes from valid_from_ms to before valid_until_ms"
-            raise ConsentInvalid(f"provisions.{number}.valid_until_ms: it ends before it begins", hint=hint)
+            raise ConsentInvalid(
+                sentence("provisions.{number}.valid_until_ms: it ends before it begins", number=number), hint=hint
+            )
         if "" in one.actors:
-            raise ConsentInvalid(f"provisions.{number}.actors: a name is empty", hint=HINT)
+            raise ConsentInvalid(sentence("provisions.{number}.actors: a name is empty", number=number), hint=HINT)
 
 
 def require_in_force(provisions: Sequence[Provision], at_ms: int, role_of: ActorRole | None) -> None:
@@ -87,9 +102,13 @@ def require_in_force(provisions: Sequence[Provision], at_ms: int, role_of: Actor
     for number, one in enumerate(provisions):
         if one.valid_until_ms is not None and one.valid_until_ms <= at_ms:
             hint = "leave it out, or give a later valid_until_ms"
-            raise ConsentInvalid(f"provisions.{number}: it ended at {iso(one.valid_until_ms)}", hint=hint)
+            raise ConsentInvalid(
+                sentence("provisions.{number}: it ended at {at}", number=number, at=iso(one.valid_until_ms)), hint=hint
+            )
         for problem, hint in () if role_of is None else _actors_amiss(one, role_of):
-            raise ConsentInvalid(f"provisions.{number}.actors: {problem}", hint=hint)
+            raise ConsentInvalid(
+                sentence("provisions.{number}.actors: {problem}", number=number, problem=problem), hint=hint
+            )
 
 
 def _actors_amiss(one: Provision, role_of: ActorRole) -> Iterator[tuple[str, str]]:

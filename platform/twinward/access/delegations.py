@@ -19,6 +19,7 @@ from twinward.access.lent_roles import APART
 from twinward.access.shown_accounts import delegation_json
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Purpose, Role
 
 LENT: Final = frozenset({Role.OFFICER, Role.CLINICIAN})
@@ -59,27 +60,45 @@ class Delegations:
         now_ms = self._accounts.now_ms()
         begins_ms = now_ms if from_ms is None else max(from_ms, now_ms)
         if begins_ms > now_ms + MOST_DAYS_AHEAD * DAY_MS:
-            raise BadInput(f"a delegation begins within {MOST_DAYS_AHEAD} days", hint="say --from 14d")
+            raise BadInput(
+                sentence("a delegation begins within {most} days", most=MOST_DAYS_AHEAD), hint="say --from 14d"
+            )
         if not begins_ms < until_ms <= begins_ms + MOST_DAYS * DAY_MS:
-            raise BadInput(f"a delegation ends after it begins, and within {MOST_DAYS} days", hint="say --until 14d")
+            raise BadInput(
+                sentence("a delegation ends after it begins, and within {most} days", most=MOST_DAYS),
+                hint="say --until 14d",
+            )
         said = justification.bounded(reason)
         if not justification.is_sufficient(said):
             raise BadInput("a delegation needs a reason: one sentence", hint="such as: on leave, Dr. Kim stands in")
         lent = giver.every_unit if units is None else tuple(sorted(set(units)))
         if not set(lent) <= set(giver.every_unit):
-            raise BadInput("a unit that is not your own cannot be lent", hint=f"yours: {', '.join(giver.every_unit)}")
+            raise BadInput(
+                "a unit that is not your own cannot be lent",
+                hint=sentence("yours: {units}", units=", ".join(giver.every_unit)),
+            )
 
         def given(record: AccountRecord) -> AccountRecord:
             if record.id == giver.id or record.role not in TAKEN_BY or record.disabled:
-                raise BadInput(f"{record.id} cannot take a role over", hint="lend it to a colleague with an account")
+                raise BadInput(
+                    sentence("{account} cannot take a role over", account=record.id),
+                    hint="lend it to a colleague with an account",
+                )
             kept = tuple(one for one in record.delegations if one.fault(now_ms) != "over")
             if APART.get(giver.role) in {record.role, *(one.role for one in kept)}:
                 raise Conflict(
-                    f"{record.id} has the role {APART[giver.role].value}, which nobody has together with yours",
+                    sentence(
+                        "{account} has the role {role}, which nobody has together with yours",
+                        account=record.id,
+                        role=sentence(APART[giver.role].value),
+                    ),
                     hint="lend it to somebody who has not: an officer stands in for an officer",
                 )
             if len(kept) >= MOST:
-                raise Conflict(f"{record.id} has {MOST} delegations already", hint="end one first")
+                raise Conflict(
+                    sentence("{account} has {most} delegations already", account=record.id, most=MOST),
+                    hint="end one first",
+                )
             number = 1 + max((one.number for one in record.delegations), default=0)
             made = DelegationRecord(
                 number=number,
@@ -108,7 +127,10 @@ class Delegations:
             found = next((one for one in record.delegations if one.number == number), None)
             known = (found.by if found else "", record.id)
             if found is None or (by.principal.id not in known and by.principal.role is not Role.OFFICER):
-                raise NotFound(f"{account[:64]} has no delegation {number}", hint="`twinward account show` prints them")
+                raise NotFound(
+                    sentence("{account} has no delegation {number}", account=account[:64], number=number),
+                    hint="`twinward account show` prints them",
+                )
             if found.fault(now_ms) == "over":
                 raise Conflict("this delegation is over already")
             over = found.model_copy(update={"ended_at_ms": now_ms})

@@ -32,6 +32,7 @@ BadInput
 from __future__ import annotations
 
 from twinward.core.errors import BadInput, Conflict, NotAuthenticated, Refused
+from twinward.core.sentences import sentence
 
 
 class AccessDenied(Refused):
@@ -67,7 +68,9 @@ class AnotherOfficers(Refused):
     def __init__(self, account: str, verb: str) -> None:
         super().__init__(
             "no officer gives another officer's account a password or a token",
-            hint=f"on the node's machine, without --as: twinward account {verb} {account}",
+            hint=sentence(
+                "on the node's machine, without --as: twinward account {verb} {account}", verb=verb, account=account
+            ),
         )
 
 
@@ -101,7 +104,9 @@ class SignInEnded(SignInRefused):
 
     def __init__(self, why: str) -> None:
         NotAuthenticated.__init__(
-            self, f"this sign-in has ended: {why}", hint="sign in again, or ask a data officer of this node"
+            self,
+            sentence("this sign-in has ended: {why}", why=why),
+            hint="sign in again, or ask a data officer of this node",
         )
 
 
@@ -176,7 +181,7 @@ class TooManyAttempts(Refused):
     http_status = 429
 
     def __init__(self, wait_s: int) -> None:
-        super().__init__("too many attempts", hint=f"wait {wait_s} seconds, then try again")
+        super().__init__("too many attempts", hint=sentence("wait {wait_s} seconds, then try again", wait_s=wait_s))
         self.wait_s = wait_s
 
 
@@ -196,7 +201,9 @@ class ScopeTooNarrow(Refused):
     """A token that was not granted what is asked. ``needed`` is the scope that would be."""
 
     def __init__(self, needed: str) -> None:
-        super().__init__("this token was granted reading only", hint=f"ask for one with the scope {needed}")
+        super().__init__(
+            "this token was granted reading only", hint=sentence("ask for one with the scope {needed}", needed=needed)
+        )
         self.needed = needed
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from twinward.core.errors import BadInput
+from twinward.core.sentences import sentence
 
 MAX_CHARS: Final = 1000
 LEAST_LETTERS: Final = 8
@@ -70,7 +71,9 @@ def bounded(text: str) -> str:
     """The tidy text. Raises ``BadInput`` where it is longer than the log takes."""
     tidied = tidy(text)
     if len(tidied) > MAX_CHARS:
-        raise BadInput(f"a justification has {MAX_CHARS} characters at most", hint="one sentence is enough")
+        raise BadInput(
+            sentence("a justification has {most} characters at most", most=MAX_CHARS), hint="one sentence is enough"
+        )
     return tidied
 
 

@@ -26,6 +26,7 @@ from twinward.access.errors import SignInRefused, WrongRole
 from twinward.access.interfaces import AccessContext
 from twinward.audit.interfaces import EventKeys
 from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.sentences import sentence
 from twinward.core.small_json import decode
 from twinward.core.visible_text import visible_line
 from twinward.core.vocabulary import Role
@@ -139,7 +140,12 @@ class Passkeys:
 
         def added(record: AccountRecord) -> AccountRecord:
             if len(record.passkeys) >= MOST_PASSKEYS:
-                raise Conflict(f"{record.id} has {MOST_PASSKEYS} passkeys, the most an account has", hint="remove one")
+                raise Conflict(
+                    sentence(
+                        "{account} has {most} passkeys, the most an account has", account=record.id, most=MOST_PASSKEYS
+                    ),
+                    hint="remove one",
+                )
             if any(one.id == kept.id for one in record.passkeys):
                 raise Conflict("this passkey is there already")
             return record.model_copy(update={"passkeys": (*record.passkeys, kept)})
@@ -152,7 +158,10 @@ class Passkeys:
         def removed(record: AccountRecord) -> AccountRecord:
             left = tuple(one for one in record.passkeys if one.id != passkey)
             if len(left) == len(record.passkeys):
-                raise NotFound(f"{record.id} has no such passkey", hint="`twinward account show` prints an account's")
+                raise NotFound(
+                    sentence("{account} has no such passkey", account=record.id),
+                    hint="`twinward account show` prints an account's",
+                )
             return record.ended(passkeys=left)
 
         return self._accounts.change(account, removed, "passkey removed", by)

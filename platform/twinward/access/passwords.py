@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from twinward.core.errors import BadInput, Busy
+from twinward.core.sentences import sentence
 
 MIN_LENGTH = 12
 MAX_LENGTH = 200
@@ -57,9 +58,9 @@ def require_strong(password: str, about: Iterable[str] = ()) -> None:
     """
     text = normalised(password)
     if min(len(text), len(password)) < MIN_LENGTH:
-        raise BadInput(f"a password needs at least {MIN_LENGTH} characters", hint=_HINT)
+        raise BadInput(sentence("a password needs at least {least} characters", least=MIN_LENGTH), hint=_HINT)
     if max(len(text), len(password)) > MAX_LENGTH:
-        raise BadInput(f"a password has at most {MAX_LENGTH} characters")
+        raise BadInput(sentence("a password has at most {most} characters", most=MAX_LENGTH))
     if any(unicodedata.category(one) in ("Cc", "Cs") for one in text):
         raise BadInput("a password holds no control characters")
     plain = text.casefold()

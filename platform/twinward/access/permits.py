@@ -20,6 +20,7 @@ from typing import Final, Protocol
 from twinward.access.errors import PermitInvalid, PermitWithdrawn
 from twinward.access.interfaces import AccessRequest, Decision, Permit, Principal
 from twinward.core.clock import Clock
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, TwinId
 
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -102,9 +103,11 @@ class PermitAuthority:
         if self._require_standing is not None and request.principal.standing is not None:
             self._require_standing(request.principal)  # a permit outlives no sign-in
         if request.action is not action or request.twin != twin:
-            raise PermitInvalid(f"this permit does not cover {action.value} on that twin")
+            raise PermitInvalid(sentence("this permit does not cover {action} on that twin", action=action.value))
         if category is not None and category not in request.categories:
-            raise PermitInvalid(f"this permit does not cover the category {category.value}")
+            raise PermitInvalid(
+                sentence("this permit does not cover the category {category}", category=sentence(category.value))
+            )
         self._require_in_force(permit)
 
     def _require_in_force(self, permit: Permit) -> None:

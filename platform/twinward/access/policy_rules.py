@@ -17,6 +17,7 @@ import cedarpy
 
 from twinward.access.errors import PolicyInvalid
 from twinward.access.policy import Facts, Policy
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Purpose, Role
 
 MAX_POLICY_BYTES: Final = 30_000
@@ -55,7 +56,7 @@ def checked(text: str) -> Policy:
         PolicyInvalid: with what is wrong, and in which rule.
     """
     if any("\ud800" <= one <= "\udfff" for one in text) or len(text.encode()) > MAX_POLICY_BYTES:
-        raise PolicyInvalid(f"a policy is text in UTF-8 of {MAX_POLICY_BYTES} bytes at most")
+        raise PolicyInvalid(sentence("a policy is text in UTF-8 of {most} bytes at most", most=MAX_POLICY_BYTES))
     policy = Policy(text)
     notes = [one.get("annotations", {}) for one in _parsed(text)]
     names = [str(one.get("id", "")) for one in notes]
@@ -64,16 +65,27 @@ def checked(text: str) -> Policy:
     for name, one in zip(names, notes, strict=True):
         if not name or not one.get("say"):
             hint = 'write @id("…") and @say("…") above the rule: the sentence is what people are told'
-            raise PolicyInvalid(f"a rule has no name or no sentence ({name or 'unnamed'})", hint=hint)
+            raise PolicyInvalid(
+                sentence("a rule has no name or no sentence ({name})", name=name or "unnamed"), hint=hint
+            )
     if len(set(names)) != len(names):
         raise PolicyInvalid("two rules have one name", hint="give each its own @id")
     found = cedarpy.validate_policies(text, schema())
     if not found.validation_passed:
         said = "; ".join(dict.fromkeys(_named(str(one), names) for one in found.errors[:_MOST_SHOWN]))
-        raise PolicyInvalid(f"the policy looks at what no request has: {said}", hint="compare it with the present one")
-    for action, what in ((Action.AUDIT, "read the log"), (Action.POLICY, "change the policy back")):
+        raise PolicyInvalid(
+            sentence("the policy looks at what no request has: {said}", said=said),
+            hint="compare it with the present one",
+        )
+    for action, what in (
+        (Action.AUDIT, sentence("read the log")),
+        (Action.POLICY, sentence("change the policy back")),
+    ):
         if not policy.evaluate(_facts(Role.OFFICER, action, Purpose.COMPLIANCE)).permitted:
-            raise PolicyInvalid(f"under this policy no officer could {what}", hint="permit officers that for HCOMPL")
+            raise PolicyInvalid(
+                sentence("under this policy no officer could {what}", what=sentence(what)),
+                hint="permit officers that for HCOMPL",
+            )
     return policy
 
 

@@ -30,6 +30,7 @@ from twinward.access.vouched_store import DELETED, VouchedStore, Writer
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.errors import Conflict, NotFound
+from twinward.core.sentences import sentence
 from twinward_crypto.kdf import length_prefixed
 from twinward_ledger.storage import Database, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
@@ -151,7 +152,9 @@ class PolicyStore:
         """Keep a proposal once ``announce`` has returned. Raises ``Conflict`` where too many wait."""
         with self._store.writing() as writer:
             if sum(subject.startswith(_PROPOSAL) for subject, _ in _all(writer.db)) >= MOST_PROPOSALS:
-                raise Conflict(f"{MOST_PROPOSALS} changes wait already", hint="approve or withdraw one first")
+                raise Conflict(
+                    sentence("{most} changes wait already", most=MOST_PROPOSALS), hint="approve or withdraw one first"
+                )
             announce()
             _put(writer, f"{_PROPOSAL}{proposal.name}", proposal)
 
@@ -194,7 +197,7 @@ class PolicyStore:
         with self._store.reading() as reader:
             found = {subject: _digest(subject, record) for subject, record in _all(reader.db)}
         if found != kept:
-            raise self._store.altered("rows are missing, altered or were added")
+            raise self._store.altered(sentence("rows are missing, altered or were added"))
         return len(changes)
 
     def close(self) -> None:
@@ -214,7 +217,7 @@ class PolicyStore:
             raise NotFound("there is no such version or proposal", hint="`twinward policy history` names them")
         text = db.execute(select(_rows.c.record).where(_rows.c.subject == subject)).scalar_one_or_none()
         if not isinstance(text, str) or _digest(subject, text) != digest:
-            raise self._store.altered("a row is not the one that was written last")
+            raise self._store.altered(sentence("a row is not the one that was written last"))
         return model.model_validate_json(text)
 
     def _shipped(self) -> PolicyVersion:

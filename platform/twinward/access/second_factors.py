@@ -21,6 +21,7 @@ from twinward.access.interfaces import NODE, AccessContext
 from twinward.access.sign_in_store import Kind, SignInStore
 from twinward.audit.interfaces import EventKeys
 from twinward.core.errors import BadInput, StoreAltered
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Purpose
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
@@ -101,7 +102,7 @@ class SecondFactors:
 
         def changed(record: AccountRecord) -> AccountRecord:
             if not record.totp:
-                raise BadInput(f"{record.id} has no second factor", hint="set one up first")
+                raise BadInput(sentence("{account} has no second factor", account=record.id), hint="set one up first")
             return record.model_copy(update={"recovery": _digests(codes)})
 
         self._accounts.change(account, changed, "new recovery codes", by)
@@ -112,7 +113,7 @@ class SecondFactors:
 
         def changed(record: AccountRecord) -> AccountRecord:
             if not record.totp:
-                raise BadInput(f"{record.id} has no second factor")
+                raise BadInput(sentence("{account} has no second factor", account=record.id))
             return record.ended(totp="", recovery=(), wrong_codes=0)
 
         return self._accounts.change(account, changed, "second factor removed", by)
@@ -191,7 +192,8 @@ class SecondFactors:
             return open_sealed(self._key(), base64.b64decode(record.totp), _aad(record.id))
         except (OpenError, ValueError):
             raise StoreAltered(
-                f"the second factor of {record.id} does not open", hint="`twinward account unenrol` takes it away"
+                sentence("the second factor of {account} does not open", account=record.id),
+                hint="`twinward account unenrol` takes it away",
             ) from None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from twinward.access import justification
 from twinward.access.account_store import AccountRecord, IdentityRecord
 from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.sentences import sentence
 
 MOST_IDENTITIES = 8
 """Persons of an OpenID provider that one account is linked to: one, as a rule. Of proposed ones likewise."""
@@ -54,7 +55,13 @@ def linked(record: AccountRecord, identity: IdentityRecord, officer: str, office
     first = next((by for who, by in record.proposed_links if who == identity and by in officers), "")
     others = tuple(one for one in record.proposed_links if one[0] != identity)
     if len(record.identities) >= MOST_IDENTITIES or len(others) >= MOST_IDENTITIES:
-        raise Conflict(f"{record.id} is linked to {MOST_IDENTITIES} persons, the most an account has")
+        raise Conflict(
+            sentence(
+                "{account} is linked to {most} persons, the most an account has",
+                account=record.id,
+                most=MOST_IDENTITIES,
+            )
+        )
     if officer and not first:
         return record.model_copy(update={"proposed_links": (*others, (identity, officer))})
     if officer:
@@ -67,5 +74,8 @@ def unlinked(record: AccountRecord, subject: str) -> AccountRecord:
     kept = tuple(one for one in record.identities if one.subject != subject)
     proposed = tuple(one for one in record.proposed_links if one[0].subject != subject)
     if (len(kept), len(proposed)) == (len(record.identities), len(record.proposed_links)):
-        raise NotFound(f"{record.id} is linked to no such person", hint="`twinward account show` prints who")
+        raise NotFound(
+            sentence("{account} is linked to no such person", account=record.id),
+            hint="`twinward account show` prints who",
+        )
     return record.ended(identities=kept, proposed_links=proposed)

@@ -22,6 +22,7 @@ from twinward.access.second_factors import SecondFactors
 from twinward.access.sessions import BY_PASSWORD, BY_PROVIDER, BY_PROVIDER_STRONG, Session, Sessions
 from twinward.access.sign_in_store import Kind, SignInStore
 from twinward.core.errors import NotFound
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Purpose, Role
 
 SECOND_STEP_MS: Final = 5 * 60_000
@@ -245,7 +246,8 @@ class SignIns:
         record = self.accounts.record(account_id)
         if name not in {one.name for one in self.sessions(account_id)}:
             raise NotFound(
-                f"{record.id} has no session {name[:16]}", hint="`twinward account sessions` prints an account's"
+                sentence("{account} has no session {name}", account=record.id, name=name[:16]),
+                hint="`twinward account sessions` prints an account's",
             )
         self.accounts.events.changed(record, f"session {name} signed out", by)
         self._sessions.end_named(record.id, name)

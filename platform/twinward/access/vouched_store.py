@@ -52,6 +52,7 @@ from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
+from twinward.core.sentences import sentence
 from twinward_crypto.kdf import derive, length_prefixed
 from twinward_ledger.storage import Database
 
@@ -79,7 +80,7 @@ class Reader:
     def require(self, subject: str, digest: bytes | None) -> None:
         """Raise ``StoreAltered`` unless this is the digest of the subject's row; None stands for no row."""
         if (self.newest(subject) or None) != digest:
-            raise self._store.altered("a row is not the one that was written last")
+            raise self._store.altered(sentence("a row is not the one that was written last"))
 
 
 @dataclass(slots=True)
@@ -201,15 +202,19 @@ class VouchedStore:
                 if recorded is not None:
                     self._require_holds(db, recorded)
             if changes and changes[-1][0] != self._head:
-                raise self.altered("it is another chain than this process has followed")
+                raise self.altered(sentence("it is another chain than this process has followed"))
             return [row for _, row in changes]
 
     def altered(self, what: str) -> StoreAltered:
         """The error to raise: for who finds rows that do not fit."""
-        hint = (
-            f"put the newest {self.name}.db back, or restore the node from its newest backup; keep this one as evidence"
+        hint = sentence(
+            "put the newest {name}.db back, or restore the node from its newest backup; keep this one as evidence",
+            name=self.name,
         )
-        return StoreAltered(f"the {self.name} store was altered, it is not what this node wrote: {what}", hint=hint)
+        said = sentence(
+            "the {name} store was altered, it is not what this node wrote: {what}", name=self.name, what=what
+        )
+        return StoreAltered(said, hint=hint)
 
     def has_chain(self) -> bool:
         """Whether any change was written: an earlier release wrote rows without."""
@@ -262,12 +267,12 @@ class VouchedStore:
         wanted = select(chain.seq, chain.subject, chain.digest, chain.mac)
         rows = iter(db.execute(wanted.where(chain.seq >= head.changes).order_by(chain.seq)))
         if head.changes and next(rows, (0,) * 4)[0::3] != (head.changes, head.mac):
-            raise self.altered("what was written is gone")
+            raise self.altered(sentence("what was written is gone"))
         for seq, subject, digest, mac in rows:
             whole = isinstance(subject, str) and isinstance(digest, bytes) and isinstance(mac, bytes)
             expected = _mac(key, head, subject, digest) if whole else b""
             if not whole or seq != head.changes + 1 or not hmac.compare_digest(expected, mac):
-                raise self.altered(f"change {head.changes + 1} of it is missing or forged")
+                raise self.altered(sentence("change {number} of it is missing or forged", number=head.changes + 1))
             head = Head(seq, expected)
             yield head, (subject, digest)
 
@@ -280,14 +285,16 @@ class VouchedStore:
             if self._has_chain(db) or next(iter(rows_of(db)), None) is None:
                 return
         if self._head.changes or not self._adopts:  # this process has followed its chain, or it had one from the first
-            raise self.altered("its chain is gone")
+            raise self.altered(sentence("its chain is gone"))
         if self._heads is not None:
             try:
                 recorded = self._heads.newest(self.name) or self._heads.furthest(self.name)
             except LogTampered as error:
-                raise self.altered("it has no chain, and the log that would say why was altered too") from error
+                raise self.altered(
+                    sentence("it has no chain, and the log that would say why was altered too")
+                ) from error
             if recorded is not None:
-                raise self.altered("its chain is gone")
+                raise self.altered(sentence("its chain is gone"))
         with self._database.writing() as db:
             if not self._has_chain(db):
                 writer = Writer(db, _NOTHING, self._chain, self._key(), {})
@@ -316,10 +323,16 @@ class VouchedStore:
         mac = db.execute(select(self._chain.c.mac).where(self._chain.c.seq == recorded.changes)).scalar_one_or_none()
         if mac is None:
             raise self.altered(
-                f"the log recorded {recorded.changes} changes, it holds {self._head.changes}: it is an older copy"
+                sentence(
+                    "the log recorded {recorded} changes, it holds {held}: it is an older copy",
+                    recorded=recorded.changes,
+                    held=self._head.changes,
+                )
             )
         if not isinstance(mac, bytes) or not hmac.compare_digest(mac, recorded.mac):
-            raise self.altered(f"change {recorded.changes} is another one than the log recorded")
+            raise self.altered(
+                sentence("change {number} is another one than the log recorded", number=recorded.changes)
+            )
 
     def _announce(self) -> None:
         """Let the log record the head. A log that is down is told at the next look: the change is in force already."""

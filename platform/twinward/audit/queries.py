@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from twinward.audit.models import AuditRow
 from twinward.core.errors import BadInput
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 MAX_TEXT: Final = 200
@@ -77,7 +78,10 @@ class AccessQuery:
         """
         for name, longest in _LONGEST.items():
             if len(given.get(name, "")) > longest:
-                raise BadInput(f"{name} is at most {longest} characters", hint="shorten it")
+                raise BadInput(
+                    sentence("{field} is at most {longest} characters", field=sentence(name), longest=longest),
+                    hint="shorten it",
+                )
         said = {name: value.strip() for name, value in given.items()}
         since, until = _day(said, "since"), _day(said, "until")
         if since and until and until < since:
@@ -192,7 +196,10 @@ def _day(said: Mapping[str, str], name: str) -> date | None:
         if not date(1970, 1, 1) <= day <= date.max - timedelta(days=2):
             raise ValueError
     except ValueError:
-        raise BadInput(f"{name} is a day, not {written[:20]!r}", hint="write it as 2026-01-31") from None
+        raise BadInput(
+            sentence("{field} is a day, not {written!r}", field=sentence(name), written=written[:20]),
+            hint="write it as 2026-01-31",
+        ) from None
     return day
 
 
@@ -201,12 +208,14 @@ def _word(words: type[_Word], said: Mapping[str, str], name: str) -> _Word | Non
     try:
         return words(written) if written else None
     except ValueError:
-        hint = "one of " + ", ".join(one.value for one in words)
-        raise BadInput(f"there is no {name} {written[:32]!r}", hint=hint) from None
+        hint = sentence("one of {names}", names=", ".join(one.value for one in words))
+        raise BadInput(
+            sentence("there is no {field} {written!r}", field=sentence(name), written=written[:32]), hint=hint
+        ) from None
 
 
 def _flag(said: Mapping[str, str], name: str) -> bool:
     written = said.get(name, "")
     if written not in ("", _YES):
-        raise BadInput(f"{name} is yes, or is left out", hint="choose it on the page")
+        raise BadInput(sentence("{field} is yes, or is left out", field=sentence(name)), hint="choose it on the page")
     return bool(written)

@@ -24,6 +24,7 @@ from twinward.audit.models import AccessEvent, AuditRow, Filters, Page
 from twinward.audit.rows import row_of
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput, Unavailable
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError, LogCorrupt, QuorumNotReached
@@ -98,7 +99,9 @@ class AuditReader(Generic[PermitT]):
                 if opening is not None:
                     yield codec.decode(opening.event, self._audit.log.origin)
                 elif twin is None and Leaf.decode(entry.leaf).kind in (LeafKind.ACCESS, LeafKind.NODE):
-                    raise LogTampered(f"event {index} has no body any more", first_bad_index=index)
+                    raise LogTampered(
+                        sentence("event {index} has no body any more", index=index), first_bad_index=index
+                    )
 
     def select(
         self, permit: PermitT, filters: Filters, *, stop: int, from_ms: int = 0, until_ms: int = 0
@@ -137,7 +140,9 @@ class AuditReader(Generic[PermitT]):
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
         _, opening = self._audit.sealer.open(index, self._entry(index))
         if opening is None:
-            raise EventErased(f"event {index} was erased", hint="its proof without the event still stands")
+            raise EventErased(
+                sentence("event {index} was erased", index=index), hint="its proof without the event still stands"
+            )
         return replace(self._audit.proofs.inclusion(index), opening=opening).sealed(self._audit.log.seal)
 
     def document(
@@ -179,7 +184,9 @@ class AuditReader(Generic[PermitT]):
         except QuorumNotReached as error:
             raise NotCosigned(str(error), hint="make a checkpoint when the witnesses answer, then export") from error
         except (LedgerError, CryptoError, EventNotLoggable) as error:
-            raise LogTampered(f"the log does not hold what it committed to: {error}", first_bad_index=None) from error
+            raise LogTampered(
+                sentence("the log does not hold what it committed to: {error}", error=str(error)), first_bad_index=None
+            ) from error
         if not document.rows:
             self._require_known(twin)
         return document
@@ -193,7 +200,7 @@ class AuditReader(Generic[PermitT]):
 
     def _page(self, before: int | None, limit: int, filters: Filters) -> Page:
         if not 1 <= limit <= MAX_PAGE:
-            raise BadInput(f"a page is 1 to {MAX_PAGE} events, not {limit}")
+            raise BadInput(sentence("a page is 1 to {most} events, not {limit}", most=MAX_PAGE, limit=limit))
         tags = self._tags(filters)
         rows: list[AuditRow] = []
         try:

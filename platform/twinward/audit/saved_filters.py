@@ -19,6 +19,7 @@ from sqlmodel import Field, SQLModel
 from twinward.audit.queries import AccessQuery
 from twinward.core.errors import BadInput, Conflict, store_unavailable
 from twinward.core.sealed_rows import SealedRows
+from twinward.core.sentences import sentence
 from twinward.core.visible_text import visible
 from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Name, Schema, table_of
 
@@ -85,14 +86,18 @@ class SavedFilters(SealedRows):
         """
         name = visible(" ".join(name.split()))
         if not 0 < len(name) <= MAX_NAME:
-            raise BadInput(f"a filter's name has 1 to {MAX_NAME} characters", hint="give it a short name")
+            raise BadInput(
+                sentence("a filter's name has 1 to {most} characters", most=MAX_NAME), hint="give it a short name"
+            )
         owner, kept_id = self.owner(account), secrets.token_hex(8)
         kept = msgspec.json.encode(SavedFilter(kept_id, name, query.parameters()))
         with self._database.writing() as connection:
             found = self._of(connection, owner)
             same = [one.id for one in found if one.name == name]
             if not same and len(found) >= MOST_OF_ACCOUNT:
-                raise Conflict(f"an officer keeps {MOST_OF_ACCOUNT} filters at most", hint="delete one first")
+                raise Conflict(
+                    sentence("an officer keeps {most} filters at most", most=MOST_OF_ACCOUNT), hint="delete one first"
+                )
             connection.execute(delete(_rows).where(_rows.c.id.in_(same)))
             self._insert(connection, kept, id=kept_id, owner=owner)
 

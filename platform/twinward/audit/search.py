@@ -24,6 +24,7 @@ from twinward.audit.reader import PermitT, ReadGuard
 from twinward.audit.rows import row_of
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, TwinId
 
 MAX_ROWS: Final = 500
@@ -55,7 +56,7 @@ class AccessSearch(Generic[PermitT]):
         """
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
         if not 1 <= limit <= MAX_ROWS or page < 1:
-            raise BadInput(f"a page is 1 to {MAX_ROWS} events, and pages count from 1")
+            raise BadInput(sentence("a page is 1 to {most} events, and pages count from 1", most=MAX_ROWS))
         filled = self._audit.event_index.filled()
         total, part = filled.part(query, (page - 1) * limit, limit, below=below)
         pages = max(1, -(-total // limit))

@@ -33,6 +33,7 @@ from twinward.audit.proofs.verification import Verification
 from twinward.audit.status import AuditStatus, JournalState, VerifyReport, cosigners
 from twinward.core.clock import Clock
 from twinward.core.errors import Conflict, NotAtWork, TwinwardError, Unavailable
+from twinward.core.sentences import sentence
 from twinward_crypto.errors import CryptoError, MalformedKey
 from twinward_ledger import merkle
 from twinward_ledger.completeness.interfaces import MapStore
@@ -237,7 +238,9 @@ class Audit:
                 except Rollback:  # another process signed a larger tree meanwhile: there is more to sign now
                     continue
                 except MalformedKey as error:
-                    raise Conflict(f"the log's key cannot be changed again: {error}") from error
+                    raise Conflict(
+                        sentence("the log's key cannot be changed again: {error}", error=str(error))
+                    ) from error
                 except KeyReplaced as error:
                     raise Conflict("the log's key was changed by another process at the same moment") from error
         raise Unavailable("the log grows too fast to change its key", hint="try again; nothing was changed")
@@ -299,7 +302,7 @@ class Audit:
     def _signing(self) -> Iterator[None]:
         """A restored home signs nothing; what goes wrong comes as the platform's own errors."""
         if not self._at_work:
-            raise NotAtWork("no checkpoint of its log is signed")
+            raise NotAtWork(sentence("no checkpoint of its log is signed"))
         try:
             yield
         except LogCorrupt as error:

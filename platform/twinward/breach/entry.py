@@ -11,6 +11,7 @@ from twinward.access import justification
 from twinward.breach.errors import BreachInvalid
 from twinward.breach.models import Scope, ScopeKind
 from twinward.core.errors import BadInput
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Role, TwinId
 
 MAX_TEXT_BYTES: Final = 30_000
@@ -45,7 +46,7 @@ def require_sound(scope: Scope, known: Known, now_ms: int) -> None:
         if role is None:
             raise BreachInvalid("there is no such account", hint="`twinward account list` prints all")
         if scope.kind is ScopeKind.VENDOR and role is not Role.VENDOR:
-            raise BreachInvalid(f"this account is a {role.value}'s, no vendor's")
+            raise BreachInvalid(sentence("this account is a {role}'s, no vendor's", role=sentence(role.value)))
     if scope.kind is ScopeKind.PATIENT and (scope.twin is None or not known.has_twin(scope.twin)):
         raise BreachInvalid("there is no such twin", hint="`twinward twin list` prints the ids of all")
     if scope.kind is ScopeKind.TIME and not (scope.from_ms and scope.until_ms):
@@ -54,14 +55,16 @@ def require_sound(scope: Scope, known: Known, now_ms: int) -> None:
         raise BreachInvalid("there is no such key-encryption key", hint="`twinward keys status` prints them")
 
 
-def sentence(text: str, what: str) -> str:
+def written(text: str, what: str) -> str:
     """A sentence as it is logged. Raises ``BreachInvalid`` where it says nothing, or too much."""
     try:
         said = justification.bounded(text)
     except BadInput:
-        raise BreachInvalid(f"{what} has {justification.MAX_CHARS} characters at most") from None
+        raise BreachInvalid(
+            sentence("{what} has {most} characters at most", what=what, most=justification.MAX_CHARS)
+        ) from None
     if justification.fault(said) or any("\ud800" <= one <= "\udfff" for one in said):
-        raise BreachInvalid(f"{what} is a sentence of a few words at least")
+        raise BreachInvalid(sentence("{what} is a sentence of a few words at least", what=what))
     return said
 
 
@@ -74,5 +77,8 @@ def body(text: str) -> str:
     if any("\ud800" <= one <= "\udfff" for one in said):
         raise BreachInvalid("a draft is text in UTF-8")
     if len(said.encode()) > MAX_TEXT_BYTES:
-        raise BreachInvalid(f"a draft has {MAX_TEXT_BYTES} bytes at most", hint="put the rest into an attachment")
+        raise BreachInvalid(
+            sentence("a draft has {most} bytes at most", most=MAX_TEXT_BYTES),
+            hint="put the rest into an attachment",
+        )
     return said

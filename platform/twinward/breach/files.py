@@ -13,6 +13,7 @@ from twinward.audit.exports.csv_table import cell
 from twinward.breach.affected import LOGGED, Affected, Subject
 from twinward.breach.errors import BreachInvalid
 from twinward.core.clock import iso
+from twinward.core.sentences import sentence
 
 
 class BreachFormat(StrEnum):
@@ -62,7 +63,12 @@ def as_proofs(found: Affected, prove: Callable[[int], bytes], told: Callable[[in
     indices = sorted({index for one in found.subjects for index in one.indices})
     if len(indices) > MAX_PROOFS:
         hint = "`twinward audit export INDEX --disclose` proves one; the table names each index"
-        raise BreachInvalid(f"{len(indices)} events were counted, and one file proves {MAX_PROOFS} at most", hint=hint)
+        raise BreachInvalid(
+            sentence(
+                "{count} events were counted, and one file proves {most} at most", count=len(indices), most=MAX_PROOFS
+            ),
+            hint=hint,
+        )
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("affected.csv", as_csv(found))

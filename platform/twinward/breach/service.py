@@ -25,11 +25,12 @@ from twinward.audit.models import AccessEvent, AuditRow, Filters, Noted
 from twinward.audit.reader import AuditReader
 from twinward.breach.affected import Affected, affected
 from twinward.breach.drafts import first_draft, places
-from twinward.breach.entry import Known, body, require_sound, sentence
+from twinward.breach.entry import Known, body, require_sound, written
 from twinward.breach.errors import BreachConflict, BreachInvalid, NoSuchBreach
 from twinward.breach.models import DRAFTED, Audience, BreachCase, Outcome, Scope, ScopeKind
 from twinward.breach.register import BreachRegister, scope_detail
 from twinward.core.clock import Clock
+from twinward.core.sentences import sentence
 from twinward.core.turns import Turn
 from twinward.core.vocabulary import Action, Purpose, TwinId
 
@@ -145,7 +146,7 @@ class Breaches:
             raise BreachInvalid("the hospital became aware within the last year, and not in the future")
         require_sound(scope, self._known, now_ms)
         name = secrets.token_hex(8)
-        detail = scope_detail(scope) | {"title": sentence(title, "a title"), "aware": str(aware_ms)}
+        detail = scope_detail(scope) | {"title": written(title, sentence("a title")), "aware": str(aware_ms)}
         events = [self._event(permit, "opened", name, detail)]
         if scope.kind is ScopeKind.PATIENT:
             events.append(self._event(permit, "concerns", name, {}, scope.twin))
@@ -190,7 +191,7 @@ class Breaches:
 
     def note(self, permit: Permit, name: str, note: str) -> BreachCase:
         """Put a sentence into the timeline."""
-        said = sentence(note, "a note")
+        said = written(note, sentence("a note"))
         return self._step(permit, name, "noted", lambda _: {"note": said})
 
     def notify(
@@ -218,7 +219,7 @@ class Breaches:
         """
         now_ms = self._clock.now_ms()
         when_ms = now_ms if at_ms is None else at_ms
-        said, because = sentence(reference, "a reference"), justification.bounded(late)
+        said, because = written(reference, sentence("a reference")), justification.bounded(late)
 
         def detail(case: BreachCase) -> dict[str, str]:
             if not case.aware_ms <= when_ms <= now_ms:
@@ -228,10 +229,15 @@ class Breaches:
                 raise BreachConflict("the authority was told later than 72 hours after", hint=hint)
             drafts = case.drafts_for(Audience.PATIENTS if audience is Audience.MEDIA else audience)
             if not drafts:
-                raise BreachConflict(f"there is no draft for the {audience.value}", hint="draft it first")
+                raise BreachConflict(
+                    sentence("there is no draft for the {audience}", audience=sentence(audience.value)),
+                    hint="draft it first",
+                )
             if left := places(drafts[-1].text):
-                hint = f"fill in {left[0]}"
-                raise BreachConflict(f"the newest draft has {len(left)} places to fill in", hint=hint)
+                hint = sentence("fill in {place}", place=left[0])
+                raise BreachConflict(
+                    sentence("the newest draft has {count} places to fill in", count=len(left)), hint=hint
+                )
             found = {"audience": audience.value, "at": str(when_ms), "reference": said}
             return found | {"version": str(drafts[-1].version)} | ({"late": because} if because else {})
 
@@ -243,7 +249,7 @@ class Breaches:
         Raises:
             BreachConflict: it is to be closed as notified, and the authority was not.
         """
-        said = sentence(reason, "a reason")
+        said = written(reason, sentence("a reason"))
 
         def detail(case: BreachCase) -> dict[str, str]:
             if outcome is Outcome.NOTIFIED and case.notice(Audience.AUTHORITY) is None:

@@ -267,7 +267,7 @@ def tampered(error: LogTampered) -> dict[str, Any]:
 def alarm(error: LogTampered) -> dict[str, Any]:
     """What the home page says when the log cannot even be read without a contradiction."""
     light = _said("bad", gettext("No. The stored log contradicts what was signed. Open Verify now."))
-    return {"health": light, "findings": [_said("bad", str(error))]}
+    return {"health": light, "findings": [_said("bad", in_words(error.outside()[0]))]}
 
 
 def witnesses(found: Iterable[WitnessStatus]) -> list[dict[str, Any]]:

@@ -125,7 +125,7 @@ class Console:
 
     def problem(self, request: Request, status: int, message: str, hint: str) -> Response:
         """An error's page, with the navigation of whoever is signed in."""
-        said = {"message": _sentence(gettext(message)), "hint": _sentence(gettext(hint))}
+        said = {"message": _sentence(in_words(message)), "hint": _sentence(in_words(hint))}
         try:
             session = self.sessions.person(request)
             if session.principal.role is Role.PATIENT and _COMMANDS.search(hint):
@@ -230,7 +230,7 @@ class Console:
 
 def said(error: TwinwardError) -> str:
     """An error in the words of a page."""
-    message, hint = (gettext(part) for part in error.outside())
+    message, hint = map(in_words, error.outside())
     return _sentence(f"{message}: {hint}" if hint else message)
 
 

@@ -22,6 +22,8 @@ is the operator's to know.
 
 from __future__ import annotations
 
+from twinward.core.sentences import sentence
+
 
 class TwinwardError(Exception):
     """Root of the platform's errors. ``hint`` says what to do next."""
@@ -34,8 +36,8 @@ class TwinwardError(Exception):
         self.hint = hint
 
     def outside(self) -> tuple[str, str]:
-        """Message and hint for whoever asks over a network."""
-        return str(self), self.hint
+        """Message and hint for whoever asks over a network: ``Sentence``s still, where they were made of values."""
+        return self.args[0], self.hint
 
 
 class BadInput(TwinwardError):
@@ -83,7 +85,7 @@ class NotAtWork(Conflict):
 
     def __init__(self, what: str, *, hint: str = "") -> None:
         super().__init__(
-            f"this home was restored and is not at work: {what}",
+            sentence("this home was restored and is not at work: {what}", what=what),
             hint=hint
             or "a drill needs nothing of the kind; if it is to take the node's place, `twinward node activate`",
         )

@@ -8,10 +8,9 @@ knows languages: the console does (``twinward.console.viewer``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Self
-
-from twinward.core.clock import iso
 
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -50,7 +49,7 @@ class Moment(int):
         return format(str(self), spec)
 
     def __str__(self) -> str:
-        return f"{iso(int(self))[:16].replace('T', ' ')} UTC"
+        return f"{datetime.fromtimestamp(self / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def sentence(template: str, /, **values: object) -> Sentence:

@@ -22,6 +22,7 @@ from twinward.audit.interfaces import AuditTrail
 from twinward.audit.models import AccessEvent, Noted
 from twinward.core.clock import Clock
 from twinward.core.errors import Conflict, NotFound
+from twinward.core.sentences import sentence
 from twinward.core.turns import Turn
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.erasure.proposals import MOOT, UNDER_WAY, WAITING, ErasureRegister, ProposedErasure
@@ -120,7 +121,9 @@ class ErasureDesk:
             if any((one.twin, one.categories) == (twin, frozenset(categories)) for one in waiting):
                 raise Conflict("this erasure is proposed already", hint="another officer approves it")
             if len(waiting) >= MOST_WAITING:
-                raise Conflict(f"{MOST_WAITING} erasures wait already", hint="approve or withdraw one first")
+                raise Conflict(
+                    sentence("{most} erasures wait already", most=MOST_WAITING), hint="approve or withdraw one first"
+                )
             name = secrets.token_hex(8)
             self._trail.record(
                 [
@@ -208,7 +211,7 @@ class ErasureDesk:
     def _waiting(self, name: str) -> ProposedErasure:
         one = self.proposal(name)
         if one.state != WAITING:
-            raise Conflict(f"this erasure does not wait any more: it is {one.state}")
+            raise Conflict(sentence("this erasure does not wait any more: it is {state}", state=sentence(one.state)))
         return one
 
     def _as_it_is(self, one: ProposedErasure, under_way: dict[str, TwinId]) -> ProposedErasure:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from twinward.core.clock import iso
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import TwinId
 from twinward.live.errors import AssignmentConflict
 
@@ -84,11 +85,13 @@ class AssignmentLine:
                 "the device is assigned to a patient", hint="release it first: `twinward device release`"
             )
         if len(self.assignments) >= MOST_ASSIGNMENTS:
-            raise AssignmentConflict(f"a device has {MOST_ASSIGNMENTS} assignments at most", hint="give it a new name")
+            raise AssignmentConflict(
+                sentence("a device has {most} assignments at most", most=MOST_ASSIGNMENTS), hint="give it a new name"
+            )
         last = self.assignments[-1] if self.assignments else None
         if last is not None and last.until_ms is not None and from_ms < last.until_ms:
             raise AssignmentConflict(
-                f"the device was assigned until {iso(last.until_ms)}", hint="assign it from then on"
+                sentence("the device was assigned until {at}", at=iso(last.until_ms)), hint="assign it from then on"
             )
         self._require_unplaced(from_ms)
         return AssignmentLine((*self.assignments, Assignment(twin, from_ms, None, by)), self.placed_until_ms)
@@ -104,7 +107,7 @@ class AssignmentLine:
             raise AssignmentConflict("the device is assigned to nobody", hint="`twinward device list` shows all")
         if until_ms <= current.from_ms:
             raise AssignmentConflict(
-                f"the assignment began at {iso(current.from_ms)}", hint="release it later than that"
+                sentence("the assignment began at {at}", at=iso(current.from_ms)), hint="release it later than that"
             )
         self._require_unplaced(until_ms)
         ended = msgspec.structs.replace(current, until_ms=until_ms)
@@ -122,6 +125,6 @@ class AssignmentLine:
     def _require_unplaced(self, at_ms: int) -> None:
         if at_ms < self.placed_until_ms:
             raise AssignmentConflict(
-                f"readings of this device up to {iso(self.placed_until_ms)} are placed already",
+                sentence("readings of this device up to {at} are placed already", at=iso(self.placed_until_ms)),
                 hint="a change can be dated from then on",
             )

@@ -10,6 +10,7 @@ import msgspec
 from twinward.access.interfaces import AccessContext, AccessRequest, Permit
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.live.alerts.delivery import Delivery
 from twinward.live.alerts.desk import AlertDesk
@@ -281,7 +282,10 @@ class Live:
             return now_ms
         if not 0 <= at_ms <= now_ms + FUTURE_MS + 1:
             raise BadInput(
-                f"a device changes hands now, or did: from 1970 to {FUTURE_MS // 60_000} minutes ahead",
+                sentence(
+                    "a device changes hands now, or did: from 1970 to {minutes} minutes ahead",
+                    minutes=FUTURE_MS // 60000,
+                ),
                 hint="say it again then",
             )
         return at_ms
@@ -308,5 +312,5 @@ def signal_named(name: str) -> Signal:
     """A signal by its name. Raises ``SignalUnknown``."""
     found = BY_NAME.get(name)
     if found is None:
-        raise SignalUnknown("there is no such signal", hint=f"one of {', '.join(BY_NAME)}")
+        raise SignalUnknown("there is no such signal", hint=sentence("one of {names}", names=", ".join(BY_NAME)))
     return found

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from twinward.core.sentences import sentence
 from twinward.live.errors import BadQuery
 from twinward.live.models import QUALITIES, Quality
 from twinward.live.storage.columns import Columns
@@ -51,7 +52,7 @@ class Span:
         if self.to_ms - self.from_ms > MAX_SPAN_MS:
             raise BadQuery("a span has 400 days at most", hint="ask for several")
         if self.step_ms and (self.to_ms - self.from_ms) // self.step_ms > MAX_POINTS:
-            raise BadQuery(f"that is more than {MAX_POINTS} points", hint="give a longer step")
+            raise BadQuery(sentence("that is more than {most} points", most=MAX_POINTS), hint="give a longer step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def points(samples: Samples, span: Span) -> list[Point]:
     if span.step_ms:
         return _aggregated(samples, span)
     if len(samples) > MAX_POINTS:
-        raise BadQuery(f"there are more than {MAX_POINTS} samples", hint="give a step")
+        raise BadQuery(sentence("there are more than {most} samples", most=MAX_POINTS), hint="give a step")
     columns = (samples.times.tolist(), samples.values.tolist(), samples.qualities.tolist())
     return [Point(time, value, QUALITIES[quality]) for time, value, quality in zip(*columns, strict=True)]
 

@@ -19,6 +19,7 @@ from twinward.access import justification
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.core.errors import BadInput
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.fhir.mapping.records import identifier_key
 from twinward.node import Node
@@ -67,7 +68,7 @@ def look_up(node: Node, officer: Principal, *, identifier: str = "", name: str =
     """
     identifier, name, reason = identifier.strip(), " ".join(name.split()), justification.bounded(reason)
     if bool(identifier) == bool(name) or max(len(identifier), len(name)) > MAX_TEXT:
-        hint = f"one of the two, at most {MAX_TEXT} characters"
+        hint = sentence("one of the two, at most {most} characters", most=MAX_TEXT)
         raise BadInput("a person is looked up by an identifier or by a name", hint=hint)
     if not justification.is_sufficient(reason):
         raise BadInput("a look-up needs a reason: one sentence that says why", hint="the patient it is about reads it")

@@ -29,6 +29,7 @@ from twinward.access import justification
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Principal
 from twinward.audit.models import Noted
 from twinward.core.errors import BadInput, TwinwardError
+from twinward.core.sentences import sentence
 from twinward.core.turns import Turn
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.protocol.contacts import MAX_REQUESTS, ContactProposal, ContactState, criteria_json
@@ -113,8 +114,8 @@ class ContactDesk:
         count_id = str(proposal.count.query_id)
         name = name_of(vendor.id, count_id)
         said = {
-            "title": _sentence(proposal.title, "the title"),
-            "purpose": _sentence(proposal.purpose, "the purpose"),
+            "title": _sentence(proposal.title, sentence("the title")),
+            "purpose": _sentence(proposal.purpose, sentence("the purpose")),
             "text": _body(proposal.text),
             "criteria": criteria_json(proposal.criteria),
         }
@@ -155,7 +156,7 @@ class ContactDesk:
 
     def refuse(self, officer: AccessContext, name: str, reason: str) -> ContactRequest:
         """Say no, with a reason that the vendor reads. Raises ``ContactConflict``, ``ContactInvalid``."""
-        return self._decided(officer, name, "refused", _sentence(reason, "a reason"))
+        return self._decided(officer, name, "refused", _sentence(reason, sentence("a reason")))
 
     def approve(self, officer: AccessContext, name: str, reason: str) -> ContactRequest:
         """Say yes. Everybody who is eligible then and consents to it is told afterwards: see ``carry_on``.
@@ -170,7 +171,7 @@ class ContactDesk:
             ContactInvalid: no reason; or the criteria mean nothing here any more.
         """
         self._means(self._request(name))  # criteria that mean nothing any more are no approval
-        request = self._decided(officer, name, "approved", _sentence(reason, "a reason"))
+        request = self._decided(officer, name, "approved", _sentence(reason, sentence("a reason")))
         self.on_approval()
         return request
 
@@ -336,7 +337,8 @@ def _is_unfinished(request: ContactRequest) -> bool:
 
 def _meaningless(error: BadInput) -> ContactInvalid:
     return ContactInvalid(
-        f"these criteria mean nothing here any more: {error}", hint="refuse it, and say why: they count anew"
+        sentence("these criteria mean nothing here any more: {error}", error=str(error)),
+        hint="refuse it, and say why: they count anew",
     )
 
 
@@ -348,9 +350,11 @@ def _sentence(text: str, what: str) -> str:
     try:
         said = justification.bounded(text)
     except BadInput:
-        raise ContactInvalid(f"{what} has {justification.MAX_CHARS} characters at most") from None
+        raise ContactInvalid(
+            sentence("{what} has {most} characters at most", what=what, most=justification.MAX_CHARS)
+        ) from None
     if justification.fault(said) or any("\ud800" <= one <= "\udfff" for one in said):
-        raise ContactInvalid(f"{what} is a sentence of a few words at least")
+        raise ContactInvalid(sentence("{what} is a sentence of a few words at least", what=what))
     return said
 
 

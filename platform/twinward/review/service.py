@@ -25,6 +25,7 @@ from twinward.access.interfaces import NODE, AccessContext, AccessControl, Permi
 from twinward.audit.models import IndexedAccess, Noted
 from twinward.audit.queries import AccessQuery
 from twinward.core.errors import BadInput, NotFound
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.review.care import CARE_TYPES, STAFF_TYPE, Directory, Resource, care_of
 from twinward.review.errors import NoSuchVisit, OwnAccess, ReviewConflict
@@ -168,7 +169,7 @@ class Reviews:
             raise OwnAccess("nobody reviews what they did themselves", hint="ask another officer")
         case = self.cases().get(index)
         if case is not None and case.is_closed:
-            raise ReviewConflict(f"{case.steps[-1].by} closed this review already")
+            raise ReviewConflict(sentence("{officer} closed this review already", officer=case.steps[-1].by))
         if case is not None and case.question and verdict is Verdict.ASKED:
             raise ReviewConflict("a question waits for its answer already")
         return self._noted(officer, visit.twin, visit.index, visit.agent, verdict, note)
@@ -223,7 +224,7 @@ class Reviews:
         day = self._search.day_of(permit, index)
         found = next((one for one in self._visits(permit, day) if one.index == index), None) if day else None
         if found is None:
-            raise NoSuchVisit(f"no visit of a patient's record begins with event {index}")
+            raise NoSuchVisit(sentence("no visit of a patient's record begins with event {index}", index=index))
         return found
 
     def _cares(self, twins: Sequence[TwinId], told: Progress) -> tuple[Staff, dict[TwinId, CareContext]]:

@@ -17,6 +17,7 @@ TwinwardError
 from __future__ import annotations
 
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import RecordId
 
 
@@ -80,4 +81,4 @@ def not_released() -> NotReleased:
 
 def no_record(record_id: RecordId) -> RecordNotFound:
     """What is said of a record that is not kept, and in the same words of one that is another twin's."""
-    return RecordNotFound(f"no record {record_id} of this permit's twin")
+    return RecordNotFound(sentence("no record {record_id} of this permit's twin", record_id=record_id))

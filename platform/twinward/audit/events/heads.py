@@ -20,6 +20,7 @@ from twinward.audit.models import AccessEvent, Head
 from twinward.audit.status import VerifyReport
 from twinward.core.clock import Clock
 from twinward.core.errors import TwinwardError, Unavailable
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Purpose, Role
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.kdf import derive
@@ -100,7 +101,7 @@ class StoreHeads:
         try:
             for index, leaf in enumerate(self._log.store.leaves(0, report.size)):
                 if Leaf.decode(leaf).kind is LeafKind.NODE and not self._log.store.entry(index).body:
-                    raise LogTampered(f"the body of event {index} is gone", first_bad_index=index)
+                    raise LogTampered(sentence("the body of event {index} is gone", index=index), first_bad_index=index)
         except LedgerError as error:
             raise Unavailable(f"the access log does not answer: {error}") from error
         return report.heads.get(store)
@@ -127,7 +128,10 @@ class StoreHeads:
         _, opening = self._sealer.open(index, self._log.store.entry(index))
         found = None if opening is None else head_of(opening.event, self._log.origin)
         if found is None or found[0] != store:
-            raise LogTampered(f"event {index} should say where the {store} store stands", first_bad_index=index)
+            raise LogTampered(
+                sentence("event {index} should say where the {store} store stands", index=index, store=store),
+                first_bad_index=index,
+            )
         return found[1]
 
 

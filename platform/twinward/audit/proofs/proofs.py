@@ -9,6 +9,7 @@ from typing import Final
 from twinward.audit.errors import NoSuchEvent, ledger_translated
 from twinward.audit.events.sealer import ACCESS, EventSealer
 from twinward.audit.proofs.completeness import Completeness
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import TwinId
 from twinward_crypto.canonical import canonicalize
 from twinward_ledger import merkle
@@ -115,7 +116,10 @@ class Proofs:
             return anchored[1].statement.size, *anchored
         latest = self._log.latest()
         if not latest or latest[0].size <= index:
-            raise NoSuchEvent(f"event {index} is not under a checkpoint yet", hint="make a checkpoint, then ask again")
+            raise NoSuchEvent(
+                sentence("event {index} is not under a checkpoint yet", index=index),
+                hint="make a checkpoint, then ask again",
+            )
         return latest[0].size, latest[1].encode(), None
 
     def _rows_of(self, twin: TwinId, through: int) -> list[tuple[int, Entry]]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit
 from twinward.core.clock import Clock, iso
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.features.derivation import FeatureVector, day_of, derive, from_content
 from twinward.features.schema import FeatureSchema
@@ -127,14 +128,14 @@ class TwinStates:
         seen_ms = now_ms if at_ms is None else min(at_ms, now_ms)
         if revision is not None:
             if not 1 <= revision <= len(changes):
-                raise RevisionNotFound(f"the twin has the revisions 1 to {len(changes)}")
+                raise RevisionNotFound(sentence("the twin has the revisions 1 to {newest}", newest=len(changes)))
             if revision < len(changes):
                 seen_ms = changes[revision - 1][1].committed_at_ms
             changes = changes[:revision]
         elif at_ms is not None:
             changes = changes[: bisect.bisect_right(changes, at_ms, key=lambda change: change[1].committed_at_ms)]
             if not changes:
-                raise RevisionNotFound(f"the twin had no features yet at {iso(at_ms)}")
+                raise RevisionNotFound(sentence("the twin had no features yet at {at}", at=iso(at_ms)))
         modified_ms = max((head.committed_at_ms for _, head in changes), default=0)
         return Outline(twin, len(changes), modified_ms, dict(changes), day_of(seen_ms))
 
@@ -249,7 +250,7 @@ class TwinStates:
         kept = self._vault.twins_of(list(by_reference))
         changes = [(by_reference[one], head) for one in kept for head in self._vault.heads(one)]
         if any(head.category is None for _, head in changes):
-            raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
+            raise TwinShredded(sentence("twin {twin} was shredded: nothing of it opens any more", twin=twin))
         return sorted(changes, key=lambda change: (change[1].committed_at_ms, order[change[0]], change[1].version))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from twinward.core.clock import Clock
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import NOBODY, Category, TwinId
 from twinward.vault.errors import TwinNotFound
 from twinward.vault.keys.erasure_journal import ErasureJournal, PendingShred, UnfinishedErasure
@@ -294,7 +295,7 @@ class Keyring:
         with self._file.reading() as connection:
             row = self._wrapped.find(connection, twin)
         if row is None or (created and not row.created):
-            raise TwinNotFound(f"no twin {twin}", hint="create the twin first")
+            raise TwinNotFound(sentence("no twin {twin}", twin=twin), hint="create the twin first")
         keys = self._wrapped.open(row)
         if row.created:
             self._cache.put(twin, keys, emptied)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from twinward.core.clock import Clock
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import TwinId
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.keys.erasure_journal import PendingShred
@@ -55,7 +56,7 @@ class WrappedKeys:
         for some in in_order(frozenset(twins)):
             gone = connection.execute(select(_shredded.c.twin).where(_shredded.c.twin.in_(some))).scalars().first()
             if gone is not None:
-                raise TwinShredded(f"twin {gone} was shredded; a new twin takes a new name")
+                raise TwinShredded(sentence("twin {gone} was shredded; a new twin takes a new name", gone=gone))
             kept = frozenset(connection.execute(select(_keys.c.twin).where(_keys.c.twin.in_(some))).scalars())
             for twin in some:
                 if twin in kept:
@@ -79,13 +80,13 @@ class WrappedKeys:
             earlier = connection.execute(select(_keys.c.twin).where(wanted, _keys.c.created)).scalars().first()
             done = connection.execute(update(_keys).where(wanted, _keys.c.created.is_(False)).values(created=True))
             if earlier is not None or done.rowcount < len(some):
-                raise TwinExists(f"twin {earlier or some[0]} exists already")
+                raise TwinExists(sentence("twin {twin} exists already", twin=earlier or some[0]))
 
     def find(self, connection: Connection, twin: TwinId) -> Row[Any] | None:
         """A twin's row, if it has one. Raises ``TwinShredded``."""
         row = connection.execute(select(_keys).where(_keys.c.twin == twin).order_by(_keys.c.generation)).first()
         if row is None and self.is_shredded(connection, twin):
-            raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
+            raise TwinShredded(sentence("twin {twin} was shredded: nothing of it opens any more", twin=twin))
         return row
 
     def open(self, row: Row[Any]) -> TwinKeys:
@@ -114,16 +115,16 @@ class WrappedKeys:
         if deleted:
             connection.execute(insert(_shredded).values(twin=twin, shredded_at_ms=self._clock.now_ms()))
         elif not self.is_shredded(connection, twin):
-            raise TwinNotFound(f"no twin {twin}")
+            raise TwinNotFound(sentence("no twin {twin}", twin=twin))
         return ()
 
     def _renew(self, connection: Connection, doomed: PendingShred) -> tuple[bytes, ...]:
         """Give a twin a new key, under which everything is kept that the old one gave, save the shredded categories."""
         row = connection.execute(select(_keys).where(_keys.c.twin == doomed.twin)).first()
         if row is None and self.is_shredded(connection, doomed.twin):
-            raise TwinShredded(f"twin {doomed.twin} was shredded: nothing of it is left")
+            raise TwinShredded(sentence("twin {twin} was shredded: nothing of it is left", twin=doomed.twin))
         if row is None or not row.created:
-            raise TwinNotFound(f"no twin {doomed.twin}")
+            raise TwinNotFound(sentence("no twin {twin}", twin=doomed.twin))
         keys, key = self.open(row), hierarchy.new_twin_key(self._random)
         kek = self._newest_kek()
         place = hierarchy.wrap_context(self._tenant, doomed.twin, row.generation + 1)

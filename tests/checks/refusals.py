@@ -1,0 +1,107 @@
+"""What the rooms behind the console's pages refuse with, so that the catalogue holds it in every language.
+
+A refusal's text and hint are either one string, or made of values by ``core.sentences``: a text put together from
+pieces could be said in English only.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tests.tools import ROOT
+from twinward.core.errors import TwinwardError, Unavailable
+
+_PACKAGE: Final = ROOT / "platform/twinward"
+_BEHIND_PAGES: Final = (
+    *("access/*.py", "access/oidc/people.py", "breach/*.py", "console/*.py", "erasure/*.py", "overview/*.py"),
+    *("recruitment/*.py", "review/*.py", "audit/*.py", "audit/events/heads.py", "audit/proofs/proofs.py"),
+    *("api/audit.py", "core/errors.py", "core/clock.py", "core/turns.py"),
+    *("live/assignments.py", "live/errors.py", "live/service.py", "live/signals.py", "live/timeseries.py"),
+    *("live/alerts/desk.py", "live/alerts/errors.py", "live/alerts/models.py"),
+    *("twins/service.py", "twins/state/states.py", "vault/errors.py", "vault/keys/keyring.py"),
+    "vault/keys/wrapped_keys.py",
+)
+_MACHINES: Final = frozenset(
+    f"access/{one}.py"
+    for one in ("client_certificates", "client_keys", "client_tokens", "fresh_proofs", "interfaces", "scopes")
+)
+"""What only a program asks for, over the API: in English."""
+_SAID_AGAIN: Final = frozenset(("sentence", "counted", "listed", "joined", "message", "gettext", "ngettext"))
+
+
+def rooms() -> list[Path]:
+    """The files whose refusals a page can show."""
+    found = {path for pattern in _BEHIND_PAGES for path in _PACKAGE.glob(pattern)}
+    return sorted(path for path in found if str(path.relative_to(_PACKAGE)) not in _MACHINES)
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Every text that stands there as one string; values in braces are another extractor's.
+
+    Raises:
+        ValueError: for one that is put together from pieces, naming its line.
+    """
+    for said in _refusals(path):
+        for part in _parts(said):
+            if isinstance(part, ast.Constant):
+                if isinstance(part.value, str) and part.value and not part.value.startswith("twinward "):
+                    yield part.value
+                continue
+            where = f"{path.relative_to(ROOT)}:{part.lineno}"
+            raise ValueError(f"{where}: write sentence(…, name=value), or it stays English: {ast.unparse(part)}")
+
+
+def _refusals(path: Path) -> Iterator[ast.expr]:
+    module = importlib.import_module(".".join(path.relative_to(ROOT / "platform").with_suffix("").parts))
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and _told(getattr(module, _name(node.func), None)):
+            yield from node.args
+            yield from (given.value for given in node.keywords if given.arg in ("message", "hint"))
+        elif isinstance(node, ast.ClassDef) and _told(getattr(module, node.name, None)):
+            for call in ast.walk(node):
+                if isinstance(call, ast.Call) and _name(call.func) == "__init__":
+                    yield from call.args
+                    yield from (given.value for given in call.keywords if given.arg == "hint")
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if "hint" in {_name(one).strip("_").lower() for one in targets}:
+                yield node.value
+
+
+def _told(kind: object) -> bool:
+    """Whether a page tells an error's own words."""
+    if not isinstance(kind, type) or not issubclass(kind, TwinwardError):
+        return False
+    return not issubclass(kind, Unavailable) or kind.own_words
+
+
+def _parts(said: ast.expr) -> Iterator[ast.expr]:
+    match said:
+        case ast.IfExp():
+            yield from (part for one in (said.body, said.orelse) for part in _parts(one))
+        case ast.BoolOp():
+            yield from (part for one in said.values for part in _parts(one))
+        case ast.Constant():
+            yield said
+        case ast.JoinedStr():
+            yield said
+        case ast.BinOp() | ast.Call() if _name(getattr(said, "func", said)) not in _SAID_AGAIN and any(
+            isinstance(one, ast.Constant | ast.JoinedStr) and isinstance(getattr(one, "value", ""), str)
+            for one in _own(said)
+        ):
+            yield said
+
+
+def _own(said: ast.BinOp | ast.Call) -> tuple[ast.expr, ...]:
+    """What a sum, or a method such as ``format``, is made of."""
+    if isinstance(said, ast.BinOp):
+        return (said.left, said.right)
+    return (said.func.value,) if isinstance(said.func, ast.Attribute) else ()
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
