@@ -180,10 +180,8 @@ class Accounts:
         """
         record = self.record(account_id)
         if record.disabled:
-            raise AccountDisabled(
-                sentence("the account {account_id} is disabled", account_id=account_id),
-                hint="`twinward account enable` undoes it",
-            )
+            said = sentence("the account {account} is disabled", account=account_id)
+            raise AccountDisabled(said, hint="`twinward account enable` undoes it")
         return record.principal()
 
     def record(self, account_id: str) -> AccountRecord:
@@ -191,7 +189,7 @@ class Accounts:
         record = self._store.find(account_id)
         if record is None:
             raise NotFound(
-                sentence("there is no account {account_id!r}", account_id=account_id),
+                sentence("there is no account {account!r}", account=account_id),
                 hint="`twinward node add-person` and `add-system` make accounts",
             )
         return record

@@ -79,26 +79,8 @@ class Delegations:
             )
 
         def given(record: AccountRecord) -> AccountRecord:
-            if record.id == giver.id or record.role not in TAKEN_BY or record.disabled:
-                raise BadInput(
-                    sentence("{account} cannot take a role over", account=record.id),
-                    hint="lend it to a colleague with an account",
-                )
             kept = tuple(one for one in record.delegations if one.fault(now_ms) != "over")
-            if APART.get(giver.role) in {record.role, *(one.role for one in kept)}:
-                raise Conflict(
-                    sentence(
-                        "{account} has the role {role}, which nobody has together with yours",
-                        account=record.id,
-                        role=sentence(APART[giver.role].value),
-                    ),
-                    hint="lend it to somebody who has not: an officer stands in for an officer",
-                )
-            if len(kept) >= MOST:
-                raise Conflict(
-                    sentence("{account} has {most} delegations already", account=record.id, most=MOST),
-                    hint="end one first",
-                )
+            _require_taker(record, giver, kept)
             number = 1 + max((one.number for one in record.delegations), default=0)
             made = DelegationRecord(
                 number=number,
@@ -171,3 +153,22 @@ class Delegations:
                 "no role that may be lent", hint="officers and clinicians lend their own; with --as at this machine"
             )
         return record
+
+
+def _require_taker(record: AccountRecord, giver: AccountRecord, kept: tuple[DelegationRecord, ...]) -> None:
+    """Raise ``BadInput`` or ``Conflict`` for who cannot take a role over, or not one more."""
+    if record.id == giver.id or record.role not in TAKEN_BY or record.disabled:
+        said = sentence("{account} cannot take a role over", account=record.id)
+        raise BadInput(said, hint="lend it to a colleague with an account")
+    if APART.get(giver.role) in {record.role, *(one.role for one in kept)}:
+        raise Conflict(
+            sentence(
+                "{account} has the role {role}, which nobody has together with yours",
+                account=record.id,
+                role=sentence(APART[giver.role].value),
+            ),
+            hint="lend it to somebody who has not: an officer stands in for an officer",
+        )
+    if len(kept) >= MOST:
+        said = sentence("{account} has {most} delegations already", account=record.id, most=MOST)
+        raise Conflict(said, hint="end one first")

@@ -284,7 +284,7 @@ class Live:
             raise BadInput(
                 sentence(
                     "a device changes hands now, or did: from 1970 to {minutes} minutes ahead",
-                    minutes=FUTURE_MS // 60000,
+                    minutes=FUTURE_MS // 60_000,
                 ),
                 hint="say it again then",
             )
