@@ -23,7 +23,7 @@ def at_localhost(chromium: Browser, tmp_path: Path) -> Iterator[tuple[Visit, Fix
     clock = FixedClock()
     house = build(tmp_path / "home", patients=1, clock=clock)
     house.node.settings = house.node.settings.model_copy(update={"public_origins": (ORIGIN,)})
-    del house.node.__dict__["sign_ins"]  # made of the settings
+    house.node.__dict__.pop("sign_ins", None)  # made of the settings
     with served(house, port=PORT):
         context = chromium.new_context()
         visit = Visit(context, context.new_page(), ORIGIN)
