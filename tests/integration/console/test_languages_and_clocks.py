@@ -193,3 +193,32 @@ def test_officers_pages_are_in_german_and_by_their_clock(web: TestClient, house:
 def test_a_hospitals_time_zone_is_one_that_there_is(zone: str) -> None:
     with pytest.raises((ValueError, BadInput)):
         Settings(time_zone=zone)
+
+
+REFUSED = (
+    ("/accesses?since=%7B0%7D%3Cb%3E", 400, "Im Feld „von“ steht ein Tag, nicht &#39;{0}&lt;b&gt;&#39;."),
+    ("/accesses?role=%7Bfield%7D", 400, "Im Feld „Rolle“ gibt es &#39;{field}&#39; nicht."),
+    ("/accesses?unit=" + "x" * 200, 400, "Das Feld „Station“ hat höchstens 128 Zeichen."),
+    ("/accesses?emergency=%25s", 400, "Im Feld „"),
+    ("/accounts/read", 404, "Das Konto &#39;read&#39; gibt es nicht."),
+    ("/breaches/" + "0" * 16, 404, "Einen Fall einer Datenpanne mit diesem Namen gibt es nicht."),
+    ("/contacts/" + "0" * 16, 404, "Eine Kontaktanfrage mit diesem Namen gibt es nicht."),
+    ("/outside/nobody", 404, "Keine Firma hat hier ein solches Konto."),
+)
+
+
+def test_what_an_officer_is_refused_says_in_german_what_was_entered(web: TestClient) -> None:
+    web.headers.update(GERMAN)
+    sign_in(web, "officer")
+    found = []
+    for path, status, said in REFUSED:
+        page = web.get(f"/console{path}")
+        if page.status_code != status or said not in page.text or left_in_english(page):
+            body = re.search(r'class="card problem">.*?</section>', page.text, re.DOTALL)
+            found.append((path[:40], page.status_code, left_in_english(page), body and body[0][:300]))
+    csrf = token(web.get("/console/preferences"))
+    rule = 'permit (principal, action, resource) when { "ward 3" == "ward 3" };'
+    page = web.post("/console/policy/preview", data={"csrf": csrf, "text": rule})
+    if "ine Regel hat keinen Namen oder keinen Satz (unnamed)" not in page.text or left_in_english(page):
+        found.append(("policy", page.status_code, left_in_english(page), None))
+    assert found == [], "\n".join(map(str, found))
