@@ -21,7 +21,7 @@ from twinward.audit.errors import (
 from twinward.audit.events import codec
 from twinward.audit.exports.document import AccessDocument
 from twinward.audit.models import AccessEvent, AuditRow, Filters, Page
-from twinward.audit.rows import row_of
+from twinward.audit.rows import row_of, rows_of
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput, Unavailable
 from twinward.core.sentences import sentence
@@ -119,15 +119,19 @@ class AuditReader(Generic[PermitT]):
             LogTampered, Unavailable: the log is not what it was, or does not answer.
         """
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
-        tags = self._tags(filters)
+        tags, sealer, origin = self._tags(filters), self._audit.sealer, self._audit.log.origin
         with ledger_translated():
-            for index, entry in self._candidates(stop, tags) if tags else self._of_time(stop, from_ms, until_ms):
-                if entry.leaf[1:2] == _MAP or not tags <= set(entry.tags) or not _within(entry.leaf, from_ms, until_ms):
-                    continue
-                row = row_of(self._audit.sealer, self._audit.log.origin, index, entry)
-                at_ms = row.event.at_ms if row.event else from_ms
-                if from_ms <= at_ms and not 0 < until_ms <= at_ms:
-                    yield row
+            for found in self._filed(stop, tags) if tags else self._of_time(stop, from_ms, until_ms):
+                rising = sorted(found)
+                numbered = [
+                    (index, entry)
+                    for index, entry in zip(rising, self._audit.log.store.picked(rising), strict=True)
+                    if entry.leaf[1:2] != _MAP and tags <= set(entry.tags) and _within(entry.leaf, from_ms, until_ms)
+                ]
+                for row in reversed(rows_of(sealer, origin, numbered)):
+                    at_ms = row.event.at_ms if row.event else from_ms
+                    if from_ms <= at_ms and not 0 < until_ms <= at_ms:
+                        yield row
 
     def disclose(self, permit: PermitT, index: int) -> ProofBundle:
         """The proof of one event together with the event itself, for an auditor. Wants a permit that names no twin.
@@ -224,19 +228,25 @@ class AuditReader(Generic[PermitT]):
             for index in range(min(before, store.size()) - 1, -1, -1):
                 yield index, store.entry(index)
             return
-        rarest = min(tags, key=lambda tag: len(store.find(tag, before=before, limit=MAX_PAGE)))
-        while found := store.find(rarest, before=before, limit=MAX_PAGE):
+        for found in self._filed(before, tags):
             for index in found:
                 yield index, store.entry(index)
+
+    def _filed(self, before: int, tags: frozenset[bytes]) -> Iterator[list[int]]:
+        """Where entries below ``before`` carry the rarest of some tags, newest first, a page at a time."""
+        store = self._audit.log.store
+        rarest = min(tags, key=lambda tag: len(store.find(tag, before=before, limit=MAX_PAGE)))
+        while found := store.find(rarest, before=before, limit=MAX_PAGE):
+            yield found
             before = found[-1]
 
-    def _of_time(self, stop: int, from_ms: int, until_ms: int) -> Iterator[tuple[int, Entry]]:
-        """Entries below ``stop`` whose minute touches a time, newest first. Leaves are not in the order of their time:
-        what waited in the break-glass journal comes later than it happened."""
-        store = self._audit.log.store
-        fitting = [index for index, leaf in enumerate(store.leaves(0, stop)) if _within(leaf, from_ms, until_ms)]
-        for index in reversed(fitting):
-            yield index, store.entry(index)
+    def _of_time(self, stop: int, from_ms: int, until_ms: int) -> Iterator[list[int]]:
+        """Where entries below ``stop`` have a minute that touches a time, newest first, a page at a time. Leaves are
+        not in the order of their time: what waited in the break-glass journal comes later than it happened."""
+        leaves = self._audit.log.store.leaves(0, stop)
+        fitting = [index for index, leaf in enumerate(leaves) if _within(leaf, from_ms, until_ms)]
+        for end in range(len(fitting), 0, -MAX_PAGE):
+            yield fitting[max(0, end - MAX_PAGE) : end]
 
     def _tags(self, filters: Filters) -> frozenset[bytes]:
         named = {

@@ -75,7 +75,13 @@ def _add_looks(router: APIRouter, console: Console) -> None:
         )
         why = own_relations(node, twin, rows) if related else {}
         shown = [
-            {"at": one.at_ms, "words": one.words, "related": gettext(why[one.index]) if one.index in why else ""}
+            {
+                "at": one.at_ms,
+                "words": one.words,
+                "related": gettext(why[one.index]) if one.index in why else "",
+                "times": one.times,
+                "since": one.since_ms,
+            }
             for one in rows
         ]
         also = "".join(f"&{name}=yes" for name, given in (("looks", looks), ("related", related)) if given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from twinward.access.interfaces import AccessContext, Permit, categories_in
 from twinward.audit.events.plain_words import PlainWords, Say, plain_words
 from twinward.audit.models import AccessEvent, AuditRow, Filters, IndexedAccess
 from twinward.core.clock import iso
-from twinward.core.vocabulary import RECORD_CATEGORIES, Action, TwinId
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Role, TwinId
 from twinward.fhir.mapping.live_observations import live_observations
 from twinward.fhir.search.representation import is_resource, reference_of
 from twinward.live.signals import LIVE_CATEGORIES
@@ -31,12 +31,23 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class OwnAccess:
-    """One event about the patient's record. ``words`` None: it cannot be opened any more."""
+    """One event about the patient's record. ``words`` None: it cannot be opened any more.
+
+    What the hospital's system did several times on end, and nobody else in between, is one: the newest, with how many
+    there were, where the oldest stands in the log and when it was.
+    """
 
     index: int
     at_ms: int
     words: PlainWords | None
     event: AccessEvent | None
+    oldest: int
+    since_ms: int
+    times: int = 1
+
+    def repeats(self, words: PlainWords | None) -> bool:
+        """Whether an older event is the same once more. What people did always stands by itself."""
+        return self.event is not None and self.event.role is Role.NODE and self.words == words
 
 
 def own_accesses(
@@ -67,11 +78,14 @@ def own_accesses(
         event = row.event
         if event is not None and not looks and event.agent == account and _is_look(event):
             continue
-        if len(found) == limit:
-            return found, found[-1].index
         at_ms = row.minute_ms if event is None else event.at_ms
         words = None if event is None else plain_words(event, reader=account, name=_name(node, event), say=say)
-        found.append(OwnAccess(row.index, at_ms, words, event))
+        if found and found[-1].repeats(words):
+            found[-1] = replace(found[-1], oldest=row.index, since_ms=at_ms, times=found[-1].times + 1)
+            continue
+        if len(found) == limit:
+            return found, found[-1].oldest
+        found.append(OwnAccess(row.index, at_ms, words, event, row.index, at_ms))
     return found, None
 
 

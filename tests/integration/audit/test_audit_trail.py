@@ -410,6 +410,7 @@ def test_a_damaged_row_is_shown_as_such(house: House, tmp_path: Path) -> None:
     tamper(tmp_path / "log.db", "UPDATE bodies SET body = x'01' WHERE idx = 1")
     states = [row.state for row in house.reader.events(house.permit()).rows]
     assert states == [RowState.DAMAGED, RowState.OPEN]
+    assert [row.state for row in house.reader.select(house.permit(), Filters(agent=EVENT.agent), stop=2)] == states
     with pytest.raises(LogTampered):
         house.reader.disclose(house.permit(), 1)
 
@@ -421,6 +422,7 @@ def test_an_erased_events_body_cannot_hide_another_event(house: House, tmp_path:
     tamper(tmp_path / "log.db", "UPDATE bodies SET body = (SELECT body FROM bodies WHERE idx = 0) WHERE idx = 1")
     states = [row.state for row in house.reader.events(house.permit()).rows]
     assert states == [RowState.DAMAGED, RowState.ERASED]
+    assert [row.state for row in house.reader.select(house.permit(), Filters(agent=EVENT.agent), stop=2)] == states
 
 
 def test_a_file_that_is_no_log_is_unavailable(house: House, tmp_path: Path) -> None:

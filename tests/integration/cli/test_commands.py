@@ -64,7 +64,7 @@ def test_status_counts_what_is_there(hospital: Hospital) -> None:
     assert isinstance(log["anchored_block"], int)
     assert {"id": "acme", "queries_left": 12} in shown["vendors"] or shown["vendors"][0]["queries_left"] <= 12
     text = hospital.run("node", "status").stdout
-    assert f"{log['signed']} signed" in text
+    assert f"{log['signed']:,} signed" in text
 
 
 def test_status_without_its_chain_says_what_the_node_knows_by_itself(hospital: Hospital, tmp_path: Path) -> None:

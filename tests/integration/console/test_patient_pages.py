@@ -178,6 +178,23 @@ def test_own_looks_fill_the_list_only_when_asked_for(ann: TestClient) -> None:
     assert ">You<" in ann.get("/console/my/accesses?looks=yes").text
 
 
+def test_what_the_hospitals_system_does_again_is_one_line(ann: TestClient, hospital: Hospital) -> None:
+    """Each look at "How are they connected" is one of the system's, and would fill the page; a person's never fold."""
+    for _ in range(3):
+        ann.get("/console/my/accesses?related=yes")
+    newest_line = html.unescape(ann.get("/console/my/accesses").text).split('<li class="card"')[1]
+    assert "by itself" in newest_line
+    assert ", 3 times since <time" in newest_line
+    for _ in range(2):
+        hospital.house.read(CLINICIAN, hospital.twins[0], Category.LABS)
+    lines = ann.get("/console/my/accesses").text.split('<li class="card"')
+    assert [("laboratory results, to treat you" in one, "times since" in one) for one in lines[1:4]] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+
+
 def test_the_list_is_paged_without_gap_or_twice(ann: TestClient, hospital: Hospital) -> None:
     house = hospital.house
     for _ in range(60):

@@ -79,14 +79,14 @@ def _print_own(shown: dict[str, Any], emergencies: list[str]) -> None:
     for one in shown["work"]:
         say(f"{'waits':<9} {one['say']}")
     say(f"twins     {shown['twins']}, {shown['shredded']} shredded")
-    say(f"log       {log['size']} events, {log['signed']} signed")
+    say(f"log       {log['size']:,} events, {log['signed']:,} signed")
     if log["key_since"]:
         say(f"log key   {log['key']} from size {log['key_since']} on")
     say(f"cosigned  by {log['cosigned']} of {log['witnesses']} witnesses, {log['quorum']} needed")
     anchored = "nothing yet" if log["anchored_block"] is None else f"block {log['anchored_block']}"
-    say(f"anchored  {log['anchored']} events, {anchored}")
+    say(f"anchored  {log['anchored']:,} events, {anchored}")
     if log["waits"]:
-        say(f"waiting   {log['pending']} events, since {log['waits']['since'][:16]}: {log['waits']['why']}")
+        say(f"waiting   {log['pending']:,} events, since {log['waits']['since'][:16]}: {log['waits']['why']}")
     if log["journal"]["waiting"]:
         say(f"journal   {log['journal']['waiting']} events of emergencies wait for the log")
     for name in log["journal"]["evidence"]:

@@ -208,10 +208,10 @@ async function showGrowth(line) {
   const sign = document.querySelector("#append-only-sign");
   let kind = "good", mark = "✓", told;
   try {
-    const growth = await checkGrowth();
+    const growth = await checkGrowth(), number = new Intl.NumberFormat(document.documentElement.lang);
     if (!growth) [kind, mark, told] = ["warn", "!", say("nothing is signed yet that this browser could remember")];
-    else if (!growth.seen) told = say("This browser now remembers the log at {size} events, and will check that it only grows", { size: growth.now.size });
-    else told = say("Append-only: this browser checked that the {seen} events it saw last are the first of today's {size}", { seen: growth.seen.size, size: growth.now.size });
+    else if (!growth.seen) told = say("This browser now remembers the log at {size} events, and will check that it only grows", { size: number.format(growth.now.size) });
+    else told = say("Append-only: this browser checked that the {seen} events it saw last are the first of today's {size}", { seen: number.format(growth.seen.size), size: number.format(growth.now.size) });
   } catch (error) {
     [kind, mark, told] = ["bad", "✗", alarm(fault(error))];
     if (error instanceof AnotherLog) document.querySelector("#another-log").hidden = false;
