@@ -159,10 +159,10 @@ def _answers(walk: Walk) -> None:
     """What she decides herself: a review, an emergency, a breach."""
     page, yesterday = walk.page, datetime.now(UTC) - timedelta(days=1)
     walk.go("reviews of a day", f"/console/reviews?day={yesterday:%Y-%m-%d}")
-    note = page.locator("form.review input[name=note] >> nth=0")
+    note = page.locator("form.review:has(button[value=asked]) input[name=note] >> nth=0")
     if note.count():
         note.fill("What did you need this record for?")
-        walk.press("asked about it", "form.review >> nth=0 >> button[value=asked]")
+        walk.press("asked about it", "form.review button[value=asked] >> nth=0")
     walk.press("emergencies", "nav >> text=Emergencies")
     note = page.locator("form.review input[name=note] >> nth=0")
     if note.count():
