@@ -91,6 +91,7 @@ def require_stopped_by_name(network: Network, daemons: Daemons, silent: str) -> 
     """A SuperNode that stays connected and never answers stops a study that may lose nobody, and is named."""
     os.kill(network.supernode(silent), signal.SIGSTOP)
     with ExitStack() as stack:
+        stack.callback(os.kill, network.supernode(silent), signal.SIGCONT)
         sites = []
         for name in HOSPITALS:
             channel = SocketChannel(network.socket_of(name), 15)

@@ -85,12 +85,14 @@ def test_a_killed_shredding_is_whole_or_not_begun_and_is_finished(kill: Kill, tm
         assert left in (0, 2)  # both or neither
         if not house.keyring.is_shredded(whole):
             seen["not begun"] += 1
+            longest *= 1.1
             assert house.contents(whole) == house.contents(part) == ["labs", "labs", "labs", "psychiatry", "vitals"]
             house.erasures.order([house.request(whole), house.request(part, [Category.LABS])])
         elif left:
             seen["half-way"] += 1
         else:
             seen["over"] += 1
+            longest *= 0.9  # it was measured beside something else
         with pytest.raises(TwinShredded):
             house.vault.read_twin(house.permit(whole))
         house.erasures.finish()
