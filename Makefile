@@ -4,9 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # A file's tests share what it set up, so a file goes to one worker whole; the longest begin (tests/conftest.py).
-PARALLEL := --dist loadfile --no-loadscope-reorder
-# One worker more than cores: some of the quick tests wait for a process, and none of them minds a busy machine.
-WORKERS = $(shell $(BIN)/python -c 'import os; print(1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))')
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 HOME_DIR ?= twinward-home
 # Compiled once, not in each of the hundreds of processes that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,18 +44,18 @@ serve: $(READY)
 ## make test      the tests a developer runs (minutes, nothing outside .venv needed)
 test: $(READY)
 	@$(BIN)/python -m tests.checks.passed begin
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(PARALLEL) --durations=25
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) --durations=25
 	@$(BIN)/python -m tests.checks.passed end
 
 ## make test-all  everything, slow suites included (anvil, forge, Chromium, kill -9); what `make test` passed on the
 ##                very same files is not run again
 test-all: $(READY) .venv-flower/.ready .venv-simulation/.ready contracts/node_modules/.ready tests/clients/javascript/node_modules/.ready
 	@$(BIN)/python -m tests.checks.passed || $(MAKE) --no-print-directory test
-	$(BIN)/python -m pytest -m slow -n auto $(PARALLEL)
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 ## make kills     the crash tests alone, each killing as often as is promised (test-all: a few times each)
 kills: $(READY)
-	TWINWARD_KILLS=all $(BIN)/python -m pytest -m slow -n auto $(PARALLEL) --timeout 3600 $$(grep -rl '^from tests.kills' tests)
+	TWINWARD_KILLS=all $(BIN)/python -m pytest -m slow $(PARALLEL) --timeout 3600 $$(grep -rl '^from tests.kills' tests)
 
 %/node_modules/.ready: %/package.json %/package-lock.json
 	cd $* && npm ci --silent --no-audit --no-fund
