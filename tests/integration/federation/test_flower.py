@@ -43,7 +43,6 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 
 def test_a_study_over_flower_goes_on_when_each_part_is_killed(daemons: Daemons, tmp_path: Path) -> None:
     daemons.approve(STUDY)
-    daemons.approve(SILENT)
     invitation = tmp_path / "i.json"
     invitation.write_bytes(invitation_to(STUDY))
     network = Network(tmp_path, invitation, {name: tmp_path / f"{name}.sock" for name in HOSPITALS})
@@ -74,7 +73,6 @@ def test_a_study_over_flower_goes_on_when_each_part_is_killed(daemons: Daemons, 
         assert max(network.memory_mib(name) for name in HOSPITALS) < 150
         budget = MemoryBudget()
         model = Coordinator(sites, budget, MemoryRegistry(), FixedClock(), progress=kill).train(STUDY).model
-        require_stopped_by_name(network, daemons, "south")
     except TwinwardError as error:
         said = "\n".join(f"--- {name}\n{network.said(name)[-3000:]}" for name in network.processes)
         pytest.fail(f"after {killed}: {error}\n{said}")
@@ -87,19 +85,27 @@ def test_a_study_over_flower_goes_on_when_each_part_is_killed(daemons: Daemons, 
     assert np.isfinite(model.parameters).all()
 
 
-def require_stopped_by_name(network: Network, daemons: Daemons, silent: str) -> None:
-    """A SuperNode that stays connected and never answers stops a study that may lose nobody, and is named."""
-    os.kill(network.supernode(silent), signal.SIGSTOP)
+def test_a_supernode_that_stays_connected_and_never_answers_stops_a_study_by_name(
+    daemons: Daemons, tmp_path: Path
+) -> None:
+    daemons.approve(SILENT)
+    invitation = tmp_path / "i.json"
+    invitation.write_bytes(invitation_to(SILENT))
+    network = Network(tmp_path, invitation, {name: tmp_path / f"{name}.sock" for name in HOSPITALS})
     with ExitStack() as stack:
-        stack.callback(os.kill, network.supernode(silent), signal.SIGCONT)
+        stack.callback(network.end)
+        network.start()
         sites = []
         for name in HOSPITALS:
-            channel = SocketChannel(network.socket_of(name), 15)
+            channel = SocketChannel(network.socket_of(name), 15, 300)
             stack.callback(channel.close)
             sites.append(DaemonSite(name, channel, EAST, daemons.approvals("east")))
         for site in sites:
-            site.address(SILENT)
-        with pytest.raises(RoundAborted, match=f"^{silent} dropped out.*: 3 of 3 hospitals are needed"):
+            site.prepare(SILENT)
+        stopped = network.supernode("south")
+        os.kill(stopped, signal.SIGSTOP)
+        stack.callback(os.kill, stopped, signal.SIGCONT)
+        with pytest.raises(RoundAborted, match=r"^south dropped out.*: 3 of 3 hospitals are needed"):
             Coordinator(sites, MemoryBudget(), MemoryRegistry(), FixedClock()).train(SILENT)
 
 
