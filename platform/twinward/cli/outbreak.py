@@ -24,6 +24,9 @@ _EPOCH = date(1970, 1, 1)
 _LINE = re.compile(r"(\d{4}-\d{2}-\d{2}),(-?\d{1,15})")
 
 StatisticOption = Annotated[str, typer.Option(help="c1, c2 or c3 of EARS.")]
+HospitalOption = Annotated[
+    str, typer.Option(help="In which hospital's name; one in this home.", show_default="the home's own")
+]
 BaselineOption = Annotated[int, typer.Option(min=2, max=366, help="Days of the baseline.")]
 
 
@@ -53,9 +56,7 @@ def watch(
     baseline: BaselineOption = 7,
     noise: Annotated[float, typer.Option(min=0, help="The variance of the noise in each sum.")] = 0,
     sign: Annotated[Path | None, typer.Option(help="Where the last day is unusual, write a signature here.")] = None,
-    hospital: Annotated[
-        str, typer.Option(help="In which hospital's name; one in this home.", show_default="the home's own")
-    ] = "",
+    hospital: HospitalOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -131,9 +132,7 @@ def end(
     account: AsOption,
     signatures: Annotated[list[Path] | None, typer.Argument(help="Hospitals' signatures that it is over.")] = None,
     sign: Annotated[Path | None, typer.Option(help="Write this hospital's signature here.")] = None,
-    hospital: Annotated[
-        str, typer.Option(help="In which hospital's name; one in this home.", show_default="the home's own")
-    ] = "",
+    hospital: HospitalOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -76,7 +76,7 @@ def thresholds_of(card: bytes, model: Model, given: float | None) -> dict[str, f
             raise ValueError
         return chosen
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise BadInput("this model's card has no threshold", hint="give --threshold, and look with --dry-run") from None
+        raise BadInput("this model's card has no threshold", hint="give --threshold") from None
 
 
 def _folder(node: Node, study: str) -> Path:
