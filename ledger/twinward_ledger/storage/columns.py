@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Connection, Insert, Integer, LargeBinary, String, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
@@ -35,10 +36,16 @@ class AsStored(LargeBinary):
 
 def upsert(connection: Connection, table: Table, **values: object) -> None:
     """Put a row in the place of the one with the same key, if there is one."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(_upsert_of(connection.dialect.name, table, tuple(values)), values)
+
+
+@lru_cache(maxsize=256)
+def _upsert_of(dialect: str, table: Table, names: tuple[str, ...]) -> Insert:
+    """The statement, made once: making it takes as long as doing it."""
+    made = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
     keys = [column.name for column in table.primary_key]
-    changed = {name: value for name, value in values.items() if name not in keys}
-    connection.execute(insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=changed))
+    changed = {name: made.excluded[name] for name in names if name not in keys}
+    return made.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def table_of(model: type[SQLModel]) -> Table:

@@ -23,10 +23,12 @@ from twinward.fhir.mapping.records import identifier_key
 from twinward.fhir.rest.service import FhirService
 from twinward.fhir.search.conditional import read_condition
 from twinward.live.errors import MessageConflict
+from twinward.live.hl7 import desk as desk_module
 from twinward.live.hl7.desk import Hl7Desk, Hl7Source
 from twinward.live.hl7.framing import FrameReader, framed
 from twinward.live.hl7.listener import MllpListener
 from twinward.live.hl7.people import authorities_of
+from twinward.live.intake.turns import Turns
 from twinward.live.models import Merger, MessageId
 from twinward.live.timeseries import Span
 from twinward.node.hl7 import Hl7Records, hospital_of
@@ -347,3 +349,45 @@ def test_a_store_that_does_not_answer_is_told_without_its_place(
     answer = sender.desk.answer(sender.message("ORU^R01", *rate(61, at=sender.at(1000))))
     assert sender.said(answer) == ["AE", "MSH^1 E"]
     assert b"srv" not in answer
+
+
+def test_while_commits_are_slow_what_waits_is_bounded_and_told_to_come_again(
+    sender: Interface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender.tell("ADT^A04", pid("7"))
+    at_work, most, lock, slow = 0, 0, threading.Lock(), threading.Event()
+    read = desk_module.read_message
+
+    def counted(raw: bytes) -> Any:
+        nonlocal at_work, most
+        message = read(raw)
+        if len(message.segments) > 1:  # cut whole, not only its header
+            with lock:
+                at_work += 1
+                most = max(most, at_work)
+        return message
+
+    taken = sender.ward.live.intake._take_jobs
+
+    def slowly(*args: Any) -> None:
+        slow.wait(10)
+        taken(*args)
+
+    monkeypatch.setattr(desk_module, "read_message", counted)
+    monkeypatch.setattr(sender.ward.live.intake, "_take_jobs", slowly)
+    desk = sender.desk
+    desk._turns = Turns(4, 0.3, "messages")
+    sent = [sender.message("ORU^R01", *rate(60 + one, at=sender.at(1000 * (one + 1)))) for one in range(16)]
+    with ThreadPoolExecutor(len(sent)) as pool:
+        answers = [pool.submit(desk.answer, one) for one in sent]
+        while sum(one.done() for one in answers) < 12:
+            time.sleep(0.01)
+        slow.set()
+        said = [one.result() for one in answers]
+    assert most == 4
+    refused = [one for one, answer in zip(sent, said, strict=True) if sender.said(answer)[0] == "AE"]
+    assert len(refused) == 12
+    named = [answer.split(b"\r")[1].split(b"|")[2] for answer in said]
+    assert named == [one.split(b"|")[9] for one in sent], "each answer names its message"
+    assert all(sender.said(desk.answer(one)) == ["AA"] for one in sent)
+    assert sorted(sender.rates(sender.twin("7"))) == list(range(60, 76)), "each once"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import pytest
 
@@ -280,13 +281,13 @@ def test_gaps_and_quarantine_have_bounds_and_the_sender_keeps_the_rest(
     assert outcomes(ward.send(ward.line(61, subject="Patient/ann", seq=6), source="b")) == [Outcome.STORED]
 
 
-def test_too_many_at_once_are_told_to_come_again(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_at_once_are_told_to_come_again(ward: Ward) -> None:
     ward.admit("ann")
-    taken = [ward.live.intake._waiting.acquire(blocking=False) for _ in range(intake.MOST_WAITING)]
-    assert all(taken)
-    with pytest.raises(IntakeBusy):
-        ward.send(ward.line(subject="Patient/ann"))
-    ward.live.intake._waiting.release()
+    with ExitStack() as others:
+        for _ in range(intake.MOST_WAITING):
+            others.enter_context(ward.live.intake._batches.one())
+        with pytest.raises(IntakeBusy):
+            ward.send(ward.line(subject="Patient/ann"))
     assert outcomes(ward.send(ward.line(subject="Patient/ann"))) == [Outcome.STORED]
 
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -21,7 +22,7 @@ from twinward.access.interfaces import AccessContext
 from twinward.core.errors import Conflict, Refused, TwinwardError
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import TwinId
-from twinward.live.errors import MessageConflict, MessageRefused
+from twinward.live.errors import IntakeBusy, MessageConflict, MessageRefused
 from twinward.live.hl7.acknowledgement import Acknowledgement, Code, Remark, acknowledge
 from twinward.live.hl7.errors import (
     DUPLICATE_KEY,
@@ -47,6 +48,7 @@ from twinward.live.hl7.movements import (
 )
 from twinward.live.hl7.people import Authorities, Identifier
 from twinward.live.hl7.results import readings_of, results_of
+from twinward.live.intake.turns import Turns
 from twinward.live.models import Answer, Merger, MessageId, Outcome
 from twinward.live.parts import Subjects
 from twinward.live.service import Live
@@ -57,6 +59,13 @@ _CHANGES: Final = frozenset({"A01", "A02", "A03", "A04", "A08"})
 _MERGE: Final = "A40"
 _MOST_MERGERS: Final = 100
 _CREATED: Final = 201
+MOST_AT_ONCE: Final = 32
+"""Messages that are read and answered at once, as many as share a commit: each takes a hundred times its bytes once it
+is cut. The others wait as they came, and their senders' sockets with them."""
+MOST_HEADER_BYTES: Final = 2_000
+"""Of MSH, as far as it is read to tell a message's name to who is too many."""
+WAIT_S: Final = 10.0
+"""How long one waits for that; senders give up after half a minute."""
 
 
 Entries = Sequence[Mapping[str, Any]]
@@ -105,19 +114,35 @@ class Hl7Desk:
         hospital: what else is reached.
         context: the account, and why.
         source: who sends.
+        turns: how many messages are answered at once.
     """
 
-    def __init__(self, live: Live, hospital: Hospital, context: AccessContext, source: Hl7Source) -> None:
+    def __init__(
+        self,
+        live: Live,
+        hospital: Hospital,
+        context: AccessContext,
+        source: Hl7Source,
+        turns: Turns | None = None,
+    ) -> None:
         self._live = live
         self._hospital = hospital
         self._context = context
         self._source = source
+        self._turns = Turns(MOST_AT_ONCE, WAIT_S, "messages") if turns is None else turns
 
     def answer(self, raw: bytes) -> bytes:
         """What a sender is told of one message; everything it is told was done is durable.
 
         Raises nothing that a message can cause.
         """
+        try:
+            with self._turns.one():
+                return self._answered(raw)
+        except IntakeBusy as error:
+            return self._said(_refused(Code.ERROR, INTERNAL, Where("MSH"), error), _header_of(raw))
+
+    def _answered(self, raw: bytes) -> bytes:
         message: Message | None = None
         try:
             message = read_message(raw)
@@ -283,6 +308,14 @@ class Hl7Desk:
         twin = self._hospital.twins_of([subject]).get(subject)
         if twin is not None:
             self._live.hand_over(self._context, twin, None)
+
+
+def _header_of(raw: bytes) -> Message | None:
+    """As much of a message as names it, without cutting the rest; None where that cannot be read."""
+    try:
+        return read_message(re.split(rb"[\r\n]", raw[:MOST_HEADER_BYTES], maxsplit=1)[0])
+    except Hl7Fault:
+        return None
 
 
 def _remarks(message: Message, answers: Sequence[Answer]) -> Iterable[Remark]:

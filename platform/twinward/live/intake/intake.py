@@ -15,8 +15,7 @@ not, and the sender still has it. Steps 2 to 6 hold the database's write lock: a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -26,11 +25,12 @@ from twinward.core.errors import NotFound, Unavailable
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.assignments import AssignmentLine
-from twinward.live.errors import IntakeBusy, MessageConflict, MessageRefused, QuarantineFull
+from twinward.live.errors import MessageConflict, MessageRefused, QuarantineFull
 from twinward.live.intake.lines import Fault, require_name
 from twinward.live.intake.permits import Wanted, WritePermits
 from twinward.live.intake.placing import Placer, Unplaced
 from twinward.live.intake.together import Together
+from twinward.live.intake.turns import Turns
 from twinward.live.models import Answer, MessageId, Outcome, Placed, Reading, Reason
 from twinward.live.parts import LiveParts
 from twinward.live.storage.database import Tables
@@ -43,6 +43,8 @@ MOST_WAITING: Final = 16
 """Batches that wait for their turn; one more is told to come again."""
 MOST_TOGETHER: Final = 32
 """Messages that share a commit."""
+MOST_MESSAGES: Final = 64
+"""Messages that wait for theirs, two commits' worth; one more is told to come again."""
 Item = Reading | Fault
 Watcher = Callable[[Tables, Sequence[Placed]], None]
 """Told of what is stored, within the transaction that stores it."""
@@ -94,7 +96,8 @@ class Intake:
         self._parts = parts
         self._permits = WritePermits(parts.access, parts.verifier)
         self._sealer = SeriesSealer()
-        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+        self._batches = Turns(MOST_WAITING, 0, "batches")
+        self._messages = Turns(MOST_MESSAGES, 0, "messages")
         self._watcher = watcher
         self._lock = threading.Lock()
         self._together: dict[tuple[AccessContext, str], Together[_Job]] = {}
@@ -114,7 +117,7 @@ class Intake:
         require_name(source, "source")
         self.require(context)
         subjects = self._subjects_of(items)
-        with self._turn(), self._parts.database.writing() as tables:
+        with self._batches.one(), self._parts.database.writing() as tables:
             at = tables.sources.find(context.principal.id, source)
             return self._taken(tables, at, context, items, subjects)
 
@@ -133,7 +136,14 @@ class Intake:
         """
         require_name(source, "source")
         self.require(context)
-        job = _Job(message, items, self._subjects_of(items))
+        with self._messages.one():
+            job = _Job(message, items, self._subjects_of(items))
+            self._together_of(context, source).done(job)
+        if job.error is not None:
+            raise job.error
+        return job.answers
+
+    def _together_of(self, context: AccessContext, source: str) -> Together[_Job]:
         with self._lock:
             together = self._together.get((context, source))
             if together is None:
@@ -141,10 +151,7 @@ class Intake:
                     self._together.clear()  # who is at it goes on; a source has few contexts
                 together = Together[_Job](partial(self._take_jobs, context, source), MOST_TOGETHER)
                 self._together[context, source] = together
-        together.done(job)
-        if job.error is not None:
-            raise job.error
-        return job.answers
+            return together
 
     def _take_jobs(self, context: AccessContext, source: str, jobs: Sequence[_Job]) -> None:
         """Messages in one transaction; where that fails each by itself, so that its sender alone is told of it."""
@@ -219,7 +226,7 @@ class Intake:
         )
         answers = []
         for one in readable:
-            with self._turn(), self._parts.database.writing() as tables:
+            with self._batches.one(), self._parts.database.writing() as tables:
                 answers.append(self._replayed(tables, context, one, subjects))
         return answers
 
@@ -355,15 +362,6 @@ class Intake:
             line = before.line.placed(last_ms)
             if line.placed_until_ms != before.line.placed_until_ms:
                 batch.tables.devices.put(DeviceAt(device, line, before.tag, before.revision))
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._waiting.acquire(blocking=False):
-            raise IntakeBusy("too many batches wait", hint="send again in a second; nothing of this one was taken")
-        try:
-            yield
-        finally:
-            self._waiting.release()
 
 
 _REFUSED: Final = Answer(None, Outcome.REFUSED, Reason.MALFORMED)

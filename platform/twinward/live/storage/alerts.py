@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from twinward.core.vocabulary import Category, TwinId
 from twinward.live.alerts.models import Alert
@@ -27,6 +27,7 @@ _ALERT: Final = b"twinward/live-alert/1\x00"
 _MONITOR: Final = b"twinward/live-monitor/1\x00"
 _alerts = table_of(AlertRow)
 _monitors = table_of(MonitorRow)
+_monitor = select(_monitors).where(_monitors.c.twin == bindparam("wanted"))
 EVERY: Final = (Category.MONITORING, Category.MEDICATIONS)
 """What alerts are of."""
 S = TypeVar("S", Alert, MonitorState)
@@ -40,7 +41,7 @@ class AlertRows:
 
     def monitor(self, keys: TwinKeys) -> MonitorState:
         """What is remembered of a twin; nothing where that was shredded. Raises ``RecordDamaged``."""
-        row = self._connection.execute(select(_monitors).where(_monitors.c.twin == keys.twin)).first()
+        row = self._connection.execute(_monitor, {"wanted": keys.twin}).first()
         if row is None or row.category_tag != keys.category_tag(Category.MONITORING):
             return MonitorState()
         return _opened(MonitorState, keys, row.sealed, _MONITOR, keys.twin)

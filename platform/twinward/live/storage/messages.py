@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from twinward.audit.interfaces import EventKeys
 from twinward.core.vocabulary import TwinId
@@ -23,6 +23,9 @@ REMEMBERED_MS: Final = 30 * 86_400_000
 _MOST_STEPS: Final = 100
 _messages = table_of(MessageRow)
 _mergers = table_of(MergerRow)
+_known = select(_messages).where(_messages.c.tag == bindparam("wanted"), _messages.c.at_ms >= bindparam("oldest"))
+_forgotten = delete(_messages).where(_messages.c.at_ms < bindparam("oldest"))
+_merged = select(_mergers).where(_mergers.c.tag.in_(bindparam("wanted", expanding=True)))
 
 
 class _Settled(msgspec.Struct, frozen=True):
@@ -47,8 +50,7 @@ class MessageRows:
     def knows(self, source: bytes, message: MessageId, now_ms: int) -> bool:
         """Whether a source's message is settled. Raises ``MessageConflict``; ``StoreAltered``."""
         tag, oldest_ms = self._tag(source, message), now_ms - REMEMBERED_MS
-        wanted = select(_messages).where(_messages.c.tag == tag, _messages.c.at_ms >= oldest_ms)
-        row = self._connection.execute(wanted).first()
+        row = self._connection.execute(_known, {"wanted": tag, "oldest": oldest_ms}).first()
         if row is None:
             return False
         settled = self._of_messages.open(_Settled, row.sealed, tag, row.at_ms)
@@ -67,12 +69,12 @@ class MessageRows:
 
     def forget(self, now_ms: int) -> None:
         """Forget those of a month ago."""
-        self._connection.execute(delete(_messages).where(_messages.c.at_ms < now_ms - REMEMBERED_MS))
+        self._connection.execute(_forgotten, {"oldest": now_ms - REMEMBERED_MS})
 
     def merged(self, *names: str) -> Merger | None:
         """Whom a patient was merged into by the first of these names; who that was merged into is asked again."""
         tags = {self._keys.tag("live-merger", name): name for name in names}
-        rows = self._connection.execute(select(_mergers).where(_mergers.c.tag.in_(list(tags)))).all()
+        rows = self._connection.execute(_merged, {"wanted": list(tags)}).all()
         for row in sorted(rows, key=lambda one: list(tags).index(one.tag)):
             kept = self._of_mergers.open(_Survivor, row.sealed, row.tag, 1)
             return Merger((tags[row.tag],), kept.system, kept.value, kept.twin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from twinward.audit.interfaces import EventKeys
 from twinward.live.sequences import SequenceSet
@@ -14,6 +14,7 @@ from twinward.live.storage.tenant_rows import TenantSeal
 from twinward_ledger.storage import table_of, upsert
 
 _rows = table_of(SourceRow)
+_find = select(_rows).where(_rows.c.tag == bindparam("wanted"))
 
 
 class SourceState(msgspec.Struct):
@@ -63,7 +64,7 @@ class SourceRows:
     def find(self, account: str, name: str) -> SourceAt:
         """A source as it is now; one that was never heard of is empty, at revision 0. Raises ``StoreAltered``."""
         tag = self.tag(account, name)
-        row = self._connection.execute(select(_rows).where(_rows.c.tag == tag)).first()
+        row = self._connection.execute(_find, {"wanted": tag}).first()
         if row is None:
             return SourceAt(SourceState(account, name), tag, 0)
         return SourceAt(self._seal.open(SourceState, row.sealed, tag, row.revision), tag, row.revision)
