@@ -162,7 +162,7 @@ def messaging(scale: Scale) -> list[Row]:
     most = Target("≥ 500 messages/s", "value", "least", 500)
     return [
         Row(f"HL7 messages/s, {senders} senders at once", Figure(found[0], "/s"), target=most),
-        Row(f"HL7 messages/s over MLLP, {senders} connections that wait for each answer", Figure(found[2], "/s"), target=most),
+        Row(f"HL7 messages/s over MLLP, {senders} senders that wait each", Figure(found[2], "/s"), target=most),
         Row("HL7 messages/s, one sender that waits for each answer", Figure(found[1], "/s")),
     ]
 

@@ -328,7 +328,7 @@ def test_who_rests_too_long_or_takes_too_many_connections_is_hung_up_on(
 ) -> None:
     monkeypatch.setattr("twinward.live.hl7.listener.MOST_OF_ADDRESS", 2)
     monkeypatch.setattr("twinward.live.hl7.listener._LOOK_S", 0.02)
-    with listening(sender.desk, idle_s=0.3) as connect, connect() as one, connect() as two, connect() as three:
+    with listening(sender.desk, idle_s=1.0) as connect, connect() as one, connect() as two, connect() as three:
         three.settimeout(5)
         assert three.recv(1) == b"", "one address has two"
         assert sender.said(asked(one, framed(sender.message("ADT^A04", pid("7"))))) == ["AA"]

@@ -183,6 +183,7 @@ class MllpListener:
                 spoken.settimeout(WITHIN_MESSAGE_S)
                 spoken.sendall(framed(self._desk.answer(one)))
                 spoken.settimeout(_LOOK_S)
+            heard_s = time.monotonic()  # what was spent on its answers is no rest of its
 
 
 def _drain(spoken: socket.socket) -> None:

@@ -27,7 +27,9 @@ class Turns:
     def one(self) -> Iterator[None]:
         """A place, until this ends. Raises ``IntakeBusy``."""
         if not (self._places.acquire(timeout=self._wait_s) if self._wait_s else self._places.acquire(blocking=False)):
-            raise IntakeBusy(f"too many {self._what} wait", hint="send again in a second; nothing of this one was taken")
+            raise IntakeBusy(
+                f"too many {self._what} wait", hint="send again in a second; nothing of this one was taken"
+            )
         try:
             yield
         finally:
