@@ -23,10 +23,11 @@ from twinward.live.intake.intake import Intake
 from twinward.live.intake.lines import require_name
 from twinward.live.intake.messages import Messages
 from twinward.live.intake.placing import FUTURE_MS
-from twinward.live.models import QUALITIES, Answer
+from twinward.live.models import QUALITIES, Answer, Merger
 from twinward.live.parts import LiveParts
 from twinward.live.signals import BY_NAME, LIVE_CATEGORIES, SIGNALS, Signal
 from twinward.live.storage.closing import Closing
+from twinward.live.storage.database import Tables
 from twinward.live.storage.devices import DeviceAt
 from twinward.live.storage.quarantine import Held
 from twinward.live.storage.reader import SeriesReader
@@ -81,10 +82,16 @@ class Live:
         """
         at_ms = self._moment(from_ms)
         require_name(device, "device")
-        self._decide_on_device(context, device, twin, "assigned", at_ms)
+        self._access.require(self._of_device(context, device, twin, "assigned", at_ms))
         with self._database.writing() as tables:
+            if tables.messages.merged(twin) is not None:
+                raise AssignmentConflict(
+                    "the patient was merged into another", hint="assign it to the one who stays: what is sent is theirs"
+                )
             at = tables.devices.find(device)
             line = at.line.assigned(twin, at_ms, context.principal.id)
+            # In the transaction: the log tells of what is done, not of a race that was lost.
+            self._access.decide(self._of_device(context, device, twin, "assigned", at_ms))
             tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
         return line.assignments[-1]
 
@@ -97,55 +104,53 @@ class Live:
         at_ms = self._moment(until_ms)
         require_name(device, "device")
         self._access.require(context.request(Action.WRITE))
-        with self._database.reading() as tables:
-            current = tables.devices.find(device).line.current
-        if current is None:
-            raise DeviceUnknown("this device is assigned to nobody", hint="`twinward device list` shows all")
-        told = self._decide_on_end(context, device, current.twin, "released", at_ms)
         with self._database.writing() as tables:
             at = tables.devices.find(device)
-            if at.line.current is not None and at.line.current.twin != current.twin:
-                raise AssignmentConflict(
-                    "the device changed hands meanwhile", hint="look again: `twinward device list`"
-                )
+            if at.line.current is None:
+                raise DeviceUnknown("this device is assigned to nobody", hint="`twinward device list` shows all")
             line = at.line.released(at_ms)
+            told = self._decide_on_end(context, device, at.line.current.twin, "released", at_ms)
             tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
         return msgspec.structs.replace(line.assignments[-1], twin=told)
 
-    def hand_over(self, context: AccessContext, twin: TwinId, to: TwinId | None) -> list[str]:
+    def hand_over(
+        self, context: AccessContext, twin: TwinId, to: TwinId | None, merger: Merger | None = None
+    ) -> list[str]:
         """Release every device that is with a patient, and assign it to another where one is named.
 
-        Each change is dated now, or as soon as no reading stands in the way. All of them are made together: who dies
-        in between has changed none. Gives the devices. Raises as ``assign``.
+        Each change is dated now, or as soon as no reading stands in the way. All of them are made together, and with
+        them the merger they are because of: who dies in between has changed none, and no device is assigned to who is
+        gone between the two. Gives the devices. Raises as ``assign``; ``MessageConflict`` as ``MessageRows.merge``.
         """
-        moments = self._moments(context, twin)
-        for device, at_ms in moments.items():
-            self._decide_on_end(context, device, twin, "released", at_ms)
-            if to is not None:
-                self._decide_on_device(context, device, to, "assigned", at_ms)
+        self._access.require(context.request(Action.WRITE))
         with self._database.writing() as tables:
-            for device, at_ms in moments.items():
-                at = tables.devices.find(device)
-                if at.line.current is None or at.line.current.twin != twin:
-                    raise AssignmentConflict("a device changed hands meanwhile", hint="send it again")
+            if merger is not None:
+                tables.messages.merge(merger)
+            held = self._held_by(tables, twin)
+            for at, at_ms in held:
+                self._decide_on_end(context, at.device, twin, "released", at_ms)
                 line = at.line.released(at_ms)
-                line = line if to is None else line.assigned(to, at_ms, context.principal.id)
-                tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
-        return list(moments)
+                if to is not None:
+                    self._access.decide(self._of_device(context, at.device, to, "assigned", at_ms))
+                    line = line.assigned(to, at_ms, context.principal.id)
+                tables.devices.put(DeviceAt(at.device, line, at.tag, at.revision))
+        return [at.device for at, _ in held]
 
     def require_hand_over(self, context: AccessContext, twin: TwinId, to: TwinId) -> None:
         """Whether ``hand_over`` may be done, before anything else is. Raises ``AccessDenied``; both are in the log."""
-        for device, at_ms in self._moments(context, twin).items():
-            self._decide_on_end(context, device, twin, "to-be-released", at_ms)
-            self._decide_on_device(context, device, to, "to-be-assigned", at_ms)
-
-    def _moments(self, context: AccessContext, twin: TwinId) -> dict[str, int]:
-        """From when each device that is with a patient may be with another."""
         self._access.require(context.request(Action.WRITE))
         with self._database.reading() as tables:
-            held = [one for one in tables.devices.all() if one.line.current and one.line.current.twin == twin]
+            held = self._held_by(tables, twin)
+        for at, at_ms in held:
+            self._decide_on_end(context, at.device, twin, "to-be-released", at_ms)
+            self._access.decide(self._of_device(context, at.device, to, "to-be-assigned", at_ms))
+
+    def _held_by(self, tables: Tables, twin: TwinId) -> list[tuple[DeviceAt, int]]:
+        """Devices that are with a patient, and from when each may be with another."""
+        held = [one for one in tables.devices.all() if one.line.current and one.line.current.twin == twin]
         now_ms = self.clock.now_ms()
-        return {one.device: max(now_ms, one.line.placed_until_ms, one.line.assignments[-1].from_ms + 1) for one in held}
+        earliest = [max(now_ms, at.line.placed_until_ms, at.line.assignments[-1].from_ms + 1) for at in held]
+        return list(zip(held, earliest, strict=True))
 
     def devices(self, context: AccessContext) -> list[DeviceAt]:
         """Every device and its assignments: opaque twins, no patient's name. Logged.
@@ -295,17 +300,16 @@ class Live:
 
         Gives the patient as the caller may be told. Raises ``AccessDenied``.
         """
-        detail = (("live", what), ("device", device), ("at", iso(at_ms)))
-        asked = context.request(Action.WRITE, twin, {Category.MONITORING}, detail=detail)
+        asked = self._of_device(context, device, twin, what, at_ms)
         if not self._access.barred_by_consent_alone(asked):
             self._access.decide(asked)
             return twin
-        self._access.decide(context.request(Action.WRITE, detail=detail))
+        self._access.decide(context.request(Action.WRITE, detail=asked.detail))
         return WITHHELD
 
-    def _decide_on_device(self, context: AccessContext, device: str, twin: TwinId, what: str, at_ms: int) -> None:
+    def _of_device(self, context: AccessContext, device: str, twin: TwinId, what: str, at_ms: int) -> AccessRequest:
         detail = (("live", what), ("device", device), ("at", iso(at_ms)))
-        self._access.decide(context.request(Action.WRITE, twin, {Category.MONITORING}, detail=detail))
+        return context.request(Action.WRITE, twin, {Category.MONITORING}, detail=detail)
 
 
 def signal_named(name: str) -> Signal:

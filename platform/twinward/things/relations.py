@@ -61,16 +61,7 @@ class Relations:
         self._parts.access.require(_request(context, thing, relation, target, "related", at_ms))
         with self._parts.database.writing() as tables:
             at_ms = self._moment(from_ms)  # now is after whatever others did meanwhile
-            related = Related(uuid7(at_ms), name, relation, target, at_ms, None, context.principal.id)
-            if relation is not Relation.ASSIGNED_TO:
-                require_between(thing.kind, relation, found(tables, target).kind)
-            else:
-                require_kept(self._parts, TwinId(target))
-            self._require_free(tables, related)
-            # In the transaction: the log tells of what is done, not of a race that was lost.
-            self._parts.access.decide(_request(context, thing, relation, target, "related", at_ms))
-            tables.add_relation(related)
-        return related
+            return self._begun(tables, context, thing, relation, target, at_ms)
 
     def end(self, context: AccessContext, name: str, relation: Relation, until_ms: int | None = None) -> Related:
         """Say that a thing stands so no longer, since a moment (now).
@@ -90,37 +81,34 @@ class Relations:
                 raise ThingConflict(f"{name} is {relation} nothing", hint=f"twinward thing show {name}")
             if at_ms <= mine[-1].from_ms:
                 raise ThingConflict(f"it has been since {iso(mine[-1].from_ms)}", hint="end it later than that")
-            about = mine[-1].target
-            if relation is Relation.ASSIGNED_TO:
-                about = told(self._parts, thing, TwinId(about), None)
-            request = _request(context, thing, relation, about, "ended", at_ms)
-            if self._parts.access.barred_by_consent_alone(request):  # nobody is kept in a bed by their own no
-                request, about = _request(context, thing, relation, WITHHELD, "ended", at_ms), WITHHELD
-            self._parts.access.decide(request)
-            ended = msgspec.structs.replace(mine[-1], until_ms=at_ms)
-            tables.end_relation(ended)
+            ended, about = self._over(tables, context, thing, mine[-1], at_ms)
         return msgspec.structs.replace(ended, target=about) if about == WITHHELD else ended
 
     def lay(self, context: AccessContext, twin: TwinId, beds: Sequence[str]) -> None:
         """Move a patient into the first of these beds that there is, out of any other; into none where there is none.
 
-        Done twice it comes to the same. Raises as ``relate``: the bed is another's, and nothing was changed.
+        One transaction looks and moves: whoever comes second, in whichever process, finds the bed taken, and the
+        patient stays in the one they have. Done twice it comes to the same. Raises as ``relate``; nothing was changed.
         """
-        with self._parts.database.reading() as tables:
-            known = {one.name for one in tables.things() if one.kind is Kind.BED}
-            mine = [one.thing for one in tables.relations_to_twin(twin) if one.until_ms is None and one.thing in known]
+        self._parts.access.require(context.request(Action.WRITE))
+        with self._parts.database.writing() as tables:
+            known = {one.name: one for one in tables.things() if one.kind is Kind.BED}
+            stays = [one for one in tables.relations_to_twin(twin) if one.thing in known]
             target = next((one for one in beds if one in known), None)
-            taken = target is not None and any(
-                one.until_ms is None and one.relation is Relation.ASSIGNED_TO and one.target != twin
-                for one in tables.relations_of(target)
-            )
-        if taken:
-            raise ThingConflict("the bed is taken", hint="end that first: `twinward thing end`")
-        for bed in mine:
-            if bed != target:
-                self.end(context, bed, Relation.ASSIGNED_TO)
-        if target is not None and target not in mine:
-            self.relate(context, target, Relation.ASSIGNED_TO, twin)
+            line = [] if target is None else tables.relations_of(target)
+            line = [one for one in line if one.relation is Relation.ASSIGNED_TO]
+            if any(one.until_ms is None and one.target != twin for one in line):
+                raise ThingConflict("the bed is taken", hint="end that first: `twinward thing end`")
+            leaves = [one for one in stays if one.until_ms is None and one.thing != target]
+            enters = target is not None and not any(one.until_ms is None for one in line)
+            at_ms = max([self._moment(None), *_earliest([*stays, *line])])
+            if target is not None and enters:
+                wanted = _request(context, known[target], Relation.ASSIGNED_TO, twin, "related", at_ms)
+                self._parts.access.require(wanted)  # before they are said to have left
+            for one in leaves:
+                self._over(tables, context, known[one.thing], one, at_ms)
+            if target is not None and enters:
+                self._begun(tables, context, known[target], Relation.ASSIGNED_TO, twin, at_ms)
 
     def of(self, thing: Thing, context: AccessContext) -> list[Related]:
         """All of a thing's, the oldest first: for whoever has asked access control; patients as ``told`` to them."""
@@ -141,6 +129,35 @@ class Relations:
         """With which patient a device or a bed is. As ``assignments``."""
         mine = self.assignments(thing, context)
         return mine[-1] if mine and mine[-1].until_ms is None else None
+
+    def _begun(
+        self, tables: Tables, context: AccessContext, thing: Thing, relation: Relation, target: str, at_ms: int
+    ) -> Related:
+        related = Related(uuid7(at_ms), thing.name, relation, target, at_ms, None, context.principal.id)
+        if relation is not Relation.ASSIGNED_TO:
+            require_between(thing.kind, relation, found(tables, target).kind)
+        else:
+            require_kept(self._parts, TwinId(target))
+        self._require_free(tables, related)
+        # In the transaction: the log tells of what is done, not of a race that was lost.
+        self._parts.access.decide(_request(context, thing, relation, target, "related", at_ms))
+        tables.add_relation(related)
+        return related
+
+    def _over(
+        self, tables: Tables, context: AccessContext, thing: Thing, one: Related, at_ms: int
+    ) -> tuple[Related, str]:
+        """One that is over, and its target as the caller may be told."""
+        about = one.target
+        if one.relation is Relation.ASSIGNED_TO:
+            about = told(self._parts, thing, TwinId(about), None)
+        request = _request(context, thing, one.relation, about, "ended", at_ms)
+        if self._parts.access.barred_by_consent_alone(request):  # nobody is kept in a bed by their own no
+            request, about = _request(context, thing, one.relation, WITHHELD, "ended", at_ms), WITHHELD
+        self._parts.access.decide(request)
+        ended = msgspec.structs.replace(one, until_ms=at_ms)
+        tables.end_relation(ended)
+        return ended, about
 
     def _shown(self, thing: Thing, one: Related, context: AccessContext | None) -> Related:
         return msgspec.structs.replace(one, target=told(self._parts, thing, TwinId(one.target), context))
@@ -191,6 +208,11 @@ def of_device(device: str, one: Assignment) -> Related:
     """An assignment of the live room as a relation."""
     name = f"{device}@{one.from_ms}"
     return Related(name, device, Relation.ASSIGNED_TO, one.twin, one.from_ms, one.until_ms, one.by)
+
+
+def _earliest(line: Sequence[Related]) -> list[int]:
+    """From when on each of these can be over, or another begin."""
+    return [one.from_ms + 1 if one.until_ms is None else one.until_ms for one in line]
 
 
 def _require_after(line: Sequence[Related], from_ms: int, taken: str) -> None:

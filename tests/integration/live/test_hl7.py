@@ -22,14 +22,14 @@ from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.mapping.records import identifier_key
 from twinward.fhir.rest.service import FhirService
 from twinward.fhir.search.conditional import read_condition
-from twinward.live.errors import MessageConflict
+from twinward.live.errors import AssignmentConflict, MessageConflict
 from twinward.live.hl7 import desk as desk_module
 from twinward.live.hl7.desk import Hl7Desk, Hl7Source
 from twinward.live.hl7.framing import FrameReader, framed
 from twinward.live.hl7.listener import MllpListener
 from twinward.live.hl7.people import authorities_of
 from twinward.live.intake.turns import Turns
-from twinward.live.models import Merger, MessageId
+from twinward.live.models import Merger
 from twinward.live.timeseries import Span
 from twinward.node.hl7 import Hl7Records, hospital_of
 
@@ -207,13 +207,16 @@ def test_of_two_opposite_mergers_that_come_at_once_one_is_taken(sender: Interfac
     for mrn in ("7", "8"):
         sender.tell("ADT^A04", pid(mrn))
         twins[mrn] = sender.twin(mrn)
-    messages, source = sender.ward.live.messages, "adt"
+    live = sender.ward.live
     one = Merger((identifier_key("Patient", MRN, "7"), twins["7"]), MRN, "8", twins["8"])
     other = Merger((identifier_key("Patient", MRN, "8"), twins["8"]), MRN, "7", twins["7"])
-    messages.settle(FILING, source, MessageId("a", b"1"), one)
+    live.assign(FILING, "m-1", twins["8"])
+    live.hand_over(FILING, twins["7"], twins["8"], one)
     with pytest.raises(MessageConflict):
-        messages.settle(FILING, source, MessageId("b", b"2"), other)
-    assert not messages.knows(FILING, source, MessageId("b", b"2"))
+        live.hand_over(FILING, twins["8"], twins["7"], other)
+    assert live.line_of("m-1").assignments[-1].twin == twins["8"], "nothing of the other was done"
+    with pytest.raises(AssignmentConflict, match="merged"):
+        live.assign(FILING, "m-2", twins["7"])
     assert sender.tell("ADT^A40", pid("7"), "MRG|8^^^STMARY^MR")[0] == "AE"
 
 

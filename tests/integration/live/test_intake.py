@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -18,12 +21,13 @@ from twinward.core.errors import BadInput, NotFound, StoreAltered, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.erasure.service import Erasures
 from twinward.live.assignments import WITHHELD
-from twinward.live.errors import AssignmentConflict, IntakeBusy, NothingMeasured, QuarantineFull
+from twinward.live.errors import AssignmentConflict, DeviceUnknown, IntakeBusy, NothingMeasured, QuarantineFull
 from twinward.live.intake import intake
 from twinward.live.intake.lines import read_lines
 from twinward.live.models import Answer, MessageId, Outcome, Placed, Reason
+from twinward.live.service import Live
 from twinward.live.storage import quarantine
-from twinward.live.storage.database import Tables
+from twinward.live.storage.database import LiveDatabase, Tables
 from twinward.live.timeseries import Span
 from twinward.vault.errors import RecordDamaged
 
@@ -204,24 +208,29 @@ def test_a_device_that_moves_takes_no_reading_with_it(ward: Ward) -> None:
         ward.live.release(FILING, "monitor-7", start + 2 * HOUR + 1)
 
 
-def test_a_device_that_changes_hands_meanwhile_is_released_of_nobody_else(
-    ward: Ward, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_while_a_device_is_released_nobody_else_takes_it_over(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
     ann, ben = ward.admit("ann"), ward.admit("ben")
     start = ward.clock.now_ms()
     ward.live.assign(FILING, "monitor-7", ann, start)
-    decided = ward.access.decide
+    decided, others = ward.access.decide, list[Future[object]]()
 
-    def meanwhile(request: AccessRequest) -> Permit:
-        monkeypatch.setattr(ward.access, "decide", decided)
+    def taken_over() -> None:
         ward.live.release(FILING, "monitor-7", start + 1)
         ward.live.assign(FILING, "monitor-7", ben, start + 1)
-        return decided(request)
 
-    monkeypatch.setattr(ward.access, "decide", meanwhile)
-    with pytest.raises(AssignmentConflict):
-        ward.live.release(FILING, "monitor-7", start + 2)
-    assert [one.line.current.twin for one in ward.live.devices(FILING) if one.line.current] == [ben]
+    with ThreadPoolExecutor(1) as pool:
+
+        def meanwhile(request: AccessRequest) -> Permit:
+            monkeypatch.setattr(ward.access, "decide", decided)
+            others.append(pool.submit(taken_over))
+            with pytest.raises(TimeoutError):
+                others[0].result(0.2)  # it waits for its turn
+            return decided(request)
+
+        monkeypatch.setattr(ward.access, "decide", meanwhile)
+        assert ward.live.release(FILING, "monitor-7", start + 2).twin == ann
+        with pytest.raises(DeviceUnknown):
+            others[0].result()
 
 
 def test_a_slip_in_a_year_does_not_bind_a_device_for_ever(ward: Ward) -> None:
@@ -410,3 +419,22 @@ def test_what_one_message_breaks_its_sender_alone_is_told_and_a_try_that_failed_
     at_work._take_jobs(FILING, "hl7", [jobs[2]])
     assert outcomes(jobs[2].answers) == [Outcome.DUPLICATE]
     assert sorted(values(ward, ann)) == [61, 62]
+
+
+def test_of_two_who_assign_a_device_at_once_one_does_and_the_log_tells_of_one(ward: Ward) -> None:
+    twins, start = [ward.admit("ann"), ward.admit("ben")], threading.Barrier(2)
+    other = Live(replace(ward.parts, database=LiveDatabase(ward.folder / "live.db", ward.keyring)))
+
+    def assigned(number: int) -> bool:
+        start.wait()
+        try:
+            (ward.live, other)[number].assign(FILING, "m-1", twins[number])
+        except AssignmentConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(assigned, (0, 1))) == [False, True]
+    told = [one for one in ward.trail.events if ("live", "assigned") in one.detail]
+    assert [one.twin for one in told] == [ward.live.line_of("m-1").assignments[-1].twin]
+    other.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from twinward.fhir.rest.service import FhirService
 from twinward.live.hl7.desk import Hl7Desk, Hl7Source
 from twinward.live.hl7.people import authorities_of
 from twinward.node.hl7 import Hl7Records, hospital_of
-from twinward.things.models import Kind
+from twinward.things.errors import ThingConflict
+from twinward.things.models import Kind, Related
 from twinward.things.service import New
 
 
@@ -85,3 +88,30 @@ def test_who_wants_no_encounter_filed_is_put_into_no_bed(sender: Bedded) -> None
     assert sender.move("A03", "ICU^^Bed 1") == ["AR", "MSH^1 E"], "it is not filed"
     assert sender.beds() == {}, "but the bed and the monitor are the next one's"
     assert sender.ward.live.line_of("monitor-1").at(sender.ward.clock.now_ms()) is None
+
+
+def test_a_bed_that_two_want_at_once_is_ones_and_the_other_keeps_theirs(sender: Bedded) -> None:
+    ward, twins = sender.ward, [sender.twin("7"), sender.twin("8")]
+    rooms = [ward.things.relations, ward.another().relations]  # as two processes have it
+    for relations, twin, own in zip(rooms, twins, ("bed-1", "bed-2"), strict=True):
+        relations.lay(FILING, twin, [own])
+    start = threading.Barrier(2)
+
+    def moved(number: int, bed: str) -> str:
+        start.wait()
+        try:
+            rooms[number].lay(FILING, twins[number], [bed])
+        except ThingConflict:
+            return ""
+        return bed
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(8):
+            got = list(pool.map(moved, (0, 1), ("icu-3-bed-2", "icu-3-bed-2")))
+            assert sorted(got) == ["", "icu-3-bed-2"]
+            assert sorted(sender.beds().values()) == ["7", "8"], "nobody lies in none"
+            list(pool.map(moved, (0, 1), ("bed-1", "bed-2")))
+            assert sender.beds() == {"bed-1": "7", "bed-2": "8"}
+    done = [event for event in ward.trail.events if ("thing", "icu-3-bed-2") in event.detail]
+    stays = [one for one in ward.things.history(FILING, "icu-3-bed-2") if isinstance(one, Related)]
+    assert len([one for one in done if ("what", "assigned-to related") in one.detail]) == len(stays), "no race is told"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -46,9 +48,20 @@ def care(home: Path, twin: TwinId, pipe: Connection) -> None:
             relations.end(FILING, "bed-1", Relation.ASSIGNED_TO)
 
 
-def begun(home: Path, twin: TwinId) -> tuple[BaseProcess, Connection]:
+def move(home: Path, twin: TwinId, pipe: Connection, own: str) -> None:
+    """The victim: moves its patient from their own bed into the one that both want, and back."""
+    with open_node(home) as node:
+        pipe.send("ready")
+        while True:
+            for bed in ("bed-1", own):
+                with suppress(ThingConflict):
+                    node.things.relations.lay(FILING, twin, [bed])
+                    pipe.send(bed)
+
+
+def begun(home: Path, twin: TwinId, work: Callable[..., None] = care, *more: str) -> tuple[BaseProcess, Connection]:
     ours, theirs = _PROCESSES.Pipe()
-    process = _PROCESSES.Process(target=care, args=(home, twin, theirs), daemon=True)
+    process = _PROCESSES.Process(target=work, args=(home, twin, theirs, *more), daemon=True)
     process.start()
     theirs.close()
     return process, ours
@@ -93,3 +106,38 @@ def test_one_bed_is_one_patients_and_what_was_acknowledged_is_there(tmp_path: Pa
     assert told.count("in") <= len(stays) <= told.count("in") + 2 * KILLS
     assert told.count("used") <= len(used) <= told.count("used") + 2 * KILLS
     assert level == FILLED - len(used), "what is left is what was filled less what was used"
+
+
+@pytest.mark.slow
+def test_who_is_moved_into_a_bed_that_another_wants_lies_in_one_at_every_moment(tmp_path: Path) -> None:
+    home, chance = tmp_path / "home", random.Random(5)
+    node = create_node(Settings(home=home))
+    imported = [(one, node.twins.ingest(FILING, one).twin) for one in generate_cohort(2, 1)]
+    twins = [twin for one, twin in imported if one.reference != DIRECTORY][:2]
+    for name in ("bed-1", "own-0", "own-1"):
+        node.things.add(FILING, New(name, Kind.BED, "Bed"))
+    for number, twin in enumerate(twins):
+        node.things.relations.lay(FILING, twin, [f"own-{number}"])
+    _PROCESSES.set_forkserver_preload([__name__])
+    told: list[str] = []
+    for _ in range(KILLS):
+        victims = [begun(home, twin, move, f"own-{number}") for number, twin in enumerate(twins)]
+        assert all(pipe.recv() == "ready" for _, pipe in victims)
+        time.sleep(0.2 + chance.random() * 0.4)
+        for process, pipe in victims:
+            process.kill()
+            process.join()
+            with suppress(EOFError):
+                while pipe.poll():
+                    told.append(pipe.recv())
+            pipe.close()
+    every = [one for bed in ("bed-1", "own-0", "own-1") for one in node.things.history(FILING, bed)]
+    node.close()
+    stays = [one for one in every if isinstance(one, Related)]
+    for twin in twins:
+        mine = sorted((one for one in stays if one.target == twin), key=lambda one: one.from_ms)
+        assert [one.until_ms for one in mine[:-1]] == [one.from_ms for one in mine[1:]], "a moment in none, or in two"
+        assert mine[-1].until_ms is None
+    assert told.count("bed-1") > 1
+    shared = sorted((one for one in stays if one.thing == "bed-1"), key=lambda one: one.from_ms)
+    assert all(one.until_ms is not None and one.until_ms <= after.from_ms for one, after in pairwise(shared))

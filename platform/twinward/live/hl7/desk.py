@@ -251,9 +251,9 @@ class Hl7Desk:
             raise Hl7Fault(UNKNOWN_KEY, mrg.at(1), "MRG-1 and PID-3 are the same patient")
         self._live.require_hand_over(self._context, prior, survivor)
         self._amend(gone, [merge_entry(stays, gone)])
-        self._live.hand_over(self._context, prior, survivor)
         merger = Merger((self._hospital.subject_of(*gone), prior), *stays, survivor)
-        self._live.messages.settle(self._context, self._source.name, taken, merger)
+        self._live.hand_over(self._context, prior, survivor, merger)
+        self._live.messages.settle(self._context, self._source.name, taken)
         return Acknowledgement(Code.ACCEPTED)
 
     def _amend(self, patient: Identifier, entries: Entries) -> None:

@@ -25,8 +25,8 @@ class Messages:
             tag = tables.sources.tag(context.principal.id, source)
             return tables.messages.knows(tag, message, self._parts.clock.now_ms())
 
-    def settle(self, context: AccessContext, source: str, message: MessageId, merger: Merger | None = None) -> None:
-        """Remember that what a message asks for is done, and whom it merged. Durable when this returns."""
+    def settle(self, context: AccessContext, source: str, message: MessageId) -> None:
+        """Remember that what a message asks for is done. Durable when this returns."""
         with self._parts.database.writing() as tables:
             at, now_ms = tables.sources.find(context.principal.id, source), self._parts.clock.now_ms()
             if not tables.messages.knows(at.tag, message, now_ms):
@@ -35,8 +35,6 @@ class Messages:
                 at.state.messages += 1
                 at.state.heard_ms = now_ms
                 tables.sources.put(at)
-            if merger is not None:
-                tables.messages.merge(merger)
 
     def merged(self, *names: str) -> Merger | None:
         """Whom a patient was merged into by any of these names, one step; None for nobody."""
