@@ -107,10 +107,10 @@ def _begun(
     threshold: float | None,
     severity: Severity,
 ) -> str:
-    from twinward.node.registered_models import registered_card, registered_model, thresholds_of
+    from twinward.node.registered_models import kept_model, registered_card, thresholds_of
 
     card, entry = registered_card(node, study)
-    above = thresholds_of(card, registered_model(node, study, entry), threshold)
+    above = thresholds_of(card, kept_model(node, study, entry.model_hash), threshold)
     return scoring.begin(context, study, entry.model_hash.hex(), above, severity).model
 
 

@@ -39,13 +39,8 @@ def registered_card(node: Node, study: str) -> tuple[bytes, Entry]:
     return content, _entry_of(node, study, content)
 
 
-def registered_model(node: Node, study: str, entry: Entry) -> Model:
-    """A model kept here, held against its entry on the ledger. Raises ``NotFound``, ``Conflict``, ``BadInput``."""
-    return kept_model(node, study, entry.model_hash)
-
-
 def kept_model(node: Node, study: str, digest: bytes) -> Model:
-    """A model kept here that has this SHA-256. Raises ``NotFound``, ``Conflict``, ``BadInput``."""
+    """A model kept here, held against what was registered. Raises ``NotFound``, ``Conflict``, ``BadInput``."""
     from twinward.federation.detectors.model_file import read_model
 
     path = _folder(node, study) / f"{study}.model"

@@ -133,10 +133,10 @@ def export(
             model = load_model(study).model
         else:
             with node_at(home, as_json=as_json) as node:
-                from twinward.node.registered_models import registered_card, registered_model
+                from twinward.node.registered_models import kept_model, registered_card
 
                 _, entry = registered_card(node, study)
-                model = registered_model(node, study, entry)
+                model = kept_model(node, study, entry.model_hash)
         out.write(export_onnx(model, group))
         digest = model.hash().hex()
         shown = {"study": model.study.study_id, "model_sha256": digest, "file": str(onnx)}
@@ -177,9 +177,9 @@ def _report_of_file(path: str, file: OutputFile) -> None:
 def _page(node: Node, study: str, card: bytes, entry: Entry) -> str:
     from twinward.core.clock import iso
     from twinward.federation.evaluation.study_report import Registered, study_report
-    from twinward.node.registered_models import registered_model
+    from twinward.node.registered_models import kept_model
 
-    model = registered_model(node, study, entry)
+    model = kept_model(node, study, entry.model_hash)
     shown = _model_json(node, entry)
     registered = Registered(
         number=entry.number,

@@ -39,12 +39,12 @@ def score(
     Example: twinward study score sepsis-1 --as dr-lee --dry-run
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.node.registered_models import registered_card, registered_model, thresholds_of
+        from twinward.node.registered_models import kept_model, registered_card, thresholds_of
         from twinward.node.study_score import score_twins
 
         context = context_of(node, account, Purpose.TREATMENT)
         card, entry = registered_card(node, study)
-        model = registered_model(node, study, entry)
+        model = kept_model(node, study, entry.model_hash)
         above = thresholds_of(card, model, threshold)
         scored = score_twins(node, context, model, entry.number, above, filing=not dry_run)
         found = sorted((one for one in scored if one.finding.is_anomaly), key=lambda one: -one.finding.score)
