@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.brief_stretching import stretched_briefly
-from tests.laid_tables import statements_kept
-from tests.postgres import Postgres, running_postgres
 from twinward_crypto.kernels.place import folder
 
 if TYPE_CHECKING:
     from tests.chains import Ground
+    from tests.postgres import Postgres
 
 settings.register_profile("twinward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("twinward")
@@ -64,6 +63,16 @@ _stores_in_memory()
 gc.disable()  # what is imported and collected stays: looking through it for garbage is a sixth of collection
 
 
+_SLOW_AS_A_WHOLE: Final = re.compile(r"^pytestmark = (?:\[\s*)?pytest\.mark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is slow as a whole is not imported where slow tests are left out."""
+    if config.getoption("markexpr") == "not slow" and collection_path.suffix == ".py":
+        return bool(_SLOW_AS_A_WHOLE.search(collection_path.read_text("utf-8"))) or None
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: one of minutes that begins last leaves every other core idle until it ends."""
     files = {name: place for place, name in enumerate(LONGEST)}
@@ -80,6 +89,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _what_takes_long_is_brief() -> Iterator[None]:
+    from tests.brief_stretching import stretched_briefly
+    from tests.laid_tables import statements_kept  # not where tests are only handed out to workers
+
     with statements_kept(), stretched_briefly():
         yield
 
@@ -113,6 +125,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL server, shared by the tests that ask for a database of it."""
+    from tests.postgres import running_postgres
+
     with running_postgres() as server:
         yield server
 

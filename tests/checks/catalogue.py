@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -63,11 +64,12 @@ PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%[sd]|{\w+(?:!r)?}")
 Message = str | tuple[str, str]
 
 
+@cache
 def messages() -> Mapping[Message, str]:
     """Every message, with the file it stands in."""
     found: dict[Message, str] = {}
     for source in _SOURCES:
-        for keywords in (_KEYWORDS, _REMEDIES):
+        for keywords in (_KEYWORDS, _REMEDIES) if b"Finding(" in source.read_bytes() else (_KEYWORDS,):
             for text in _extracted(source, keywords):
                 found.setdefault(text, str(source.relative_to(ROOT)))
     for source in refusals.rooms():

@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,8 +80,8 @@ def counts(folder: Path) -> dict[str, Any]:
     sources = {name: path.read_text(encoding="utf-8") for name, path in modules.items()}
     edges: dict[str, set[str]] = {}
     statements = 0
-    for name, source in sources.items():
-        found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    for name, path in modules.items():
+        found, _ = told_in(path)
         statements += len(found)
         edges[name] = {target for node in found for target in imported(node, modules)} - {name}
     lines = {name: source.count("\n") for name, source in sources.items()}
@@ -110,12 +111,21 @@ def too_large() -> list[str]:
         source = path.read_text(encoding="utf-8")
         if source.count("\n") > LONGEST_FILE and name not in IN_ONE_FILE:
             found.append(f"{name}: {source.count(chr(10))} lines")
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                if lines > LONGEST_FUNCTION:
-                    found.append(f"{name}: {node.name}, {lines} lines")
+        _, functions = told_in(path)
+        found += [f"{name}: {one}, {lines} lines" for one, lines in functions if lines > LONGEST_FUNCTION]
     return found
+
+
+@cache
+def told_in(path: Path) -> tuple[tuple[ast.Import | ast.ImportFrom, ...], tuple[tuple[str, int], ...]]:
+    """A file's imports, and its functions with how many lines each has, wherever in it they stand."""
+    imports, functions = [], []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions.append((node.name, (node.end_lineno or node.lineno) - node.lineno + 1))
+    return tuple(imports), tuple(functions)
 
 
 def dotted(path: Path) -> str:

@@ -14,11 +14,17 @@ import hashlib
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGUN, PASSED = (Path(sys.prefix) / name for name in (".tests-begun", ".tests-passed"))
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    return tuple(sorted(f"{one.name}=={one.version}" for one in distributions()))
 
 
 def state(root: Path = ROOT) -> str:
@@ -32,8 +38,7 @@ def state(root: Path = ROOT) -> str:
     if listed.returncode != 0 or not listed.stdout:
         return ""
     digest = hashlib.sha256()
-    installed = sorted(f"{one.name}=={one.version}" for one in distributions())
-    for said in (sys.version, *installed, os.environ.get("TWINWARD_TEST_REQUIRE_ALL", "")):
+    for said in (sys.version, *_installed(), os.environ.get("TWINWARD_TEST_REQUIRE_ALL", "")):
         digest.update(said.encode() + b"\0")
     for name in sorted(set(listed.stdout.split(b"\0")) - {b""}):
         path = root / os.fsdecode(name)
