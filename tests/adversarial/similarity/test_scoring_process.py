@@ -23,6 +23,7 @@ from twinward.protocol.messages import GatedQuery
 from twinward.protocol.proofs import new_query_id
 from twinward.protocol.terms import Mode
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
+from twinward.similarity.feasibility.worker import CountingWorker
 from twinward.similarity.scoring.child import Child
 from twinward.similarity.scoring.engines import GateProcess
 from twinward.similarity.scoring.placement import Scoring
@@ -45,6 +46,11 @@ def child(tmp_path: Path) -> Iterator[Child]:
     made = Child(Native, tmp_path, patience_s=20)
     yield made
     made.close()
+
+
+@pytest.mark.parametrize("runs", [GateProcess, Scorer, CountingWorker])
+def test_a_new_process_finds_loaded_what_it_runs(child: Child, runs: type) -> None:
+    assert child.ask("find loaded", runs.__module__) == b"loaded"
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL])

@@ -43,7 +43,7 @@ CRASHES = frozenset(
 
 _READY, _ANSWER, _REFUSAL = b"r", b"a", b"x"
 _REFUSAL_MAX = 500
-# A server that forks: it has loaded SEAL, the kernels and nothing else, so a new process takes milliseconds, and
+# A server that forks: it has loaded what scores and nothing that was given it, so a new process takes milliseconds, and
 # inherits no secret.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["__main__", "twinward.similarity.scoring.preloaded"])
