@@ -2,10 +2,11 @@
 
     root (inside the key service)
     └── tenant KEK, versioned            wraps ↓, never leaves the service
-        └── twin key                     32 random bytes, kept wrapped in the keyring
-            ├── category key             one per category and generation: seals records
-            ├── audit key                seals the bodies of events about this patient
-            └── tag keys                 blind tags that mean something within this twin only
+        └── wrapping key                 32 random bytes, kept wrapped in the keyring: wraps ↓ of up to 1,000 twins
+            └── twin key                 32 random bytes, kept wrapped in the keyring
+                ├── category key         one per category and generation: seals records
+                ├── audit key            seals the bodies of events about this patient
+                └── tag keys             blind tags that mean something within this twin only
 
 A twin key is random, so destroying its wrapped copies destroys everything below it. Category keys are derived, so they
 need no storage of their own. All derivations are ``kdf.derive``; the labels below are wire constants.
@@ -24,6 +25,8 @@ AUDIT_KEY = b"twinward/audit-key"
 TAG_KEY = b"twinward/tag-key"
 NAME_TAG_KEY = b"twinward/name-tag-key"
 WRAP_CONTEXT = b"twinward/twin-key"
+WRAPPING_CONTEXT = b"twinward/wrapping-key"
+INNER_CONTEXT = b"twinward/twin-key/wrapping-key"
 
 FIRST_GENERATION = 1
 MAX_GENERATION = 0xFFFFFFFF
@@ -65,6 +68,21 @@ def wrap_contexts(tenant: str) -> Callable[[str, int], bytes]:
 
     def context(twin: str, generation: int) -> bytes:
         return begun + length_prefixed(twin.encode(), _generation(generation))
+
+    return context
+
+
+def wrapping_context(tenant: str, number: int) -> bytes:
+    """What a wrapped wrapping key is bound to at the key service: its tenant and its number (u64)."""
+    return length_prefixed(WRAPPING_CONTEXT, tenant.encode(), number.to_bytes(8, "big"))
+
+
+def inner_contexts(tenant: str, number: int) -> Callable[[str, int], bytes]:
+    """What keys of twins are bound to under the wrapping key of a number: that number, then as at the key service."""
+    begun, place = length_prefixed(INNER_CONTEXT, number.to_bytes(8, "big")), wrap_contexts(tenant)
+
+    def context(twin: str, generation: int) -> bytes:
+        return begun + place(twin, generation)
 
     return context
 

@@ -49,7 +49,9 @@ CONSTANTS: Final[Mapping[str, Constant]] = {
     "log": Constant(2_160.0, "bytes on disk, an event with tags and tree", "log.db of 20,200 events, 2026-11"),
     "record": Constant(2_250.0, "bytes on disk, a record of 1 KiB in rows", "2.2 times its JSON, 2026-11"),
     "import": Constant(3e-3, "s of a core, a twin taken in", "1.9 ms of 3,000, 4.7 ms of 12,000, 2026-11"),
-    "rotate": Constant(15e-6, "s of a core, a twin's key rewrapped", "vault.rotate, 2026-11", ("vault.rotate", "KEK")),
+    "rotate": Constant(
+        0.22e-6, "s of a core, a twin under a new KEK", "vault.rotate, 2026-12", ("vault.rotate", "KEK")
+    ),
     "gated_memory": Constant(4.2 * GIB / 1e6, "bytes of memory, a twin of 32 features", "similarity.served, 1M, gated"),
     "gated_query": Constant(4.4e-6, "s of a core, a twin of 32 features", "similarity.served: 2.2 s on two, 1M"),
     "mask": Constant(0.39e-3, "s of a core, masks shared with one more hospital", "growth.all, 300 hospitals, busy"),

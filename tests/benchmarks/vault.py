@@ -23,6 +23,7 @@ from twinward.core.clock import FixedClock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.vault.interfaces import Record
+from twinward.vault.keys.wrapping_keys import TWINS_PER_WRAPPING_KEY
 from twinward.vault.segments.compaction import Compactor
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.record_context import RecordContext
@@ -195,21 +196,32 @@ def paging(scale: Scale) -> list[Row]:
 
 
 def rotating(scale: Scale) -> list[Row]:
-    count = scale.pick(10_000, 1000)
+    count = scale.pick(100_000, 4000)
     key, nonce = AESGCM(os.urandom(32)), os.urandom(12)
     wrapped = key.encrypt(nonce, os.urandom(32), b"place")
     with opened(scale.folder) as house:
-        house.keyring.reserve([new_twin_id(house.clock.now_ms()) for _ in range(count)])
+        twins = [new_twin_id(house.clock.now_ms()) for _ in range(count)]
+        house.keyring.create_all(twins)
+        doomed = iter(twins[:: TWINS_PER_WRAPPING_KEY // 2])
 
-        def in_memory() -> object:
-            return [key.encrypt(os.urandom(12), key.decrypt(nonce, wrapped, b"place"), b"place") for _ in range(count)]
+        def in_memory(many: int) -> object:
+            return [key.encrypt(os.urandom(12), key.decrypt(nonce, wrapped, b"place"), b"place") for _ in range(many)]
 
-        arms = [Arm("Keyring.rotate", house.keyring.rotate, count), Arm("AES-GCM rewrap in memory", in_memory, count)]
-        timed = race(arms, scale.pick(5, 3))
-    target = Target("1M twins ≤15 s a core (≤15 µs each)", "value", "most", 15, f"extrapolated from {count:,} keys")
-    pair = ("Keyring.rotate", "AES-GCM rewrap in memory")
+        each = "AES-GCM rewrap of each in memory"
+        arms = [Arm("Keyring.rotate", house.keyring.rotate, count), Arm(each, partial(in_memory, count), count)]
+        rotated = race(arms, scale.pick(5, 3))
+        neighbours = partial(in_memory, TWINS_PER_WRAPPING_KEY)
+        shredded = race(
+            [Arm("Keyring.shred", lambda: house.keyring.shred(next(doomed))), Arm(each, neighbours)], scale.pick(9, 3)
+        )
+    whole = Target("1M twins ≤2 s a core (≤2 µs each)", "value", "most", 2, f"extrapolated from {count:,} keys")
     work = "KEK rotation, per twin key, no record rewritten"
-    return [versus(work, timed, *pair, clock="cpu", unit="µs", scale=1e6, kind="times", target=target)]
+    common: dict[str, Any] = {"clock": "cpu", "kind": "times"}
+    few = f"a twin shredded among {count:,}: its wrapping key and {TWINS_PER_WRAPPING_KEY:,} neighbours' keys renewed"
+    return [
+        versus(work, rotated, "Keyring.rotate", each, unit="µs", scale=1e6, target=whole, **common),
+        versus(few, shredded, "Keyring.shred", each, unit="ms", scale=1e3, **common),
+    ]
 
 
 BENCHMARKS = (
@@ -231,8 +243,8 @@ BENCHMARKS = (
     ),
     Benchmark(
         "vault.rotate",
-        "Keyring.rotate of all twin keys under a new KEK, local key provider, SQLite commits included, against"
-        " unwrapping and wrapping in memory; CPU",
+        "Keyring.rotate of all wrapping keys under a new KEK, and Keyring.shred of one twin, local key provider, SQLite"
+        " commits included, against unwrapping and wrapping each twin's key in memory; CPU",
         rotating,
     ),
     *ingest.BENCHMARKS,

@@ -294,7 +294,7 @@ def _manifest(
     prefix = "" if isinstance(of["log"], SqliteSource) else "log_"
     size = of["log"].rows(f"SELECT size FROM {prefix}head")  # noqa: S608 - a constant
     notes = of["log"].rows(f"SELECT note FROM {prefix}checkpoints ORDER BY size DESC LIMIT 1")  # noqa: S608 - as above
-    keks = of["keyring"].rows("SELECT DISTINCT kek_version FROM wrapped_twin_key ORDER BY 1")
+    keks = _keks_in(of["keyring"])
     numbers = [int(row[0]) for row in size + keks if isinstance(row[0], int)]
     if len(numbers) != len(keks) + 1:
         raise Unavailable("the log's head or the keyring cannot be read", hint="twinward audit verify")
@@ -310,6 +310,15 @@ def _manifest(
         parts=archive.parts,
         left_out=left_out,
     )
+
+
+def _keks_in(keyring: Source) -> list[tuple[object, ...]]:
+    """The KEK versions that wrap a twin's key or a wrapping key, ascending: what a restore needs."""
+    found = "sqlite_master WHERE name" if isinstance(keyring, SqliteSource) else "pg_tables WHERE tablename"
+    if not keyring.rows(f"SELECT 1 FROM {found} = 'wrapping_key'"):  # noqa: S608 - constants
+        return keyring.rows("SELECT DISTINCT kek_version FROM wrapped_twin_key ORDER BY 1")  # not opened since
+    direct = "SELECT kek_version FROM wrapped_twin_key WHERE wrapping_key = 0"
+    return keyring.rows(f"{direct} UNION SELECT kek_version FROM wrapping_key ORDER BY 1")  # noqa: S608 - constants
 
 
 def _files(home: Path) -> tuple[list[Path], list[str]]:

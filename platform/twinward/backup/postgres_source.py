@@ -25,7 +25,7 @@ from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 
 _WRITERS_TOUCH = {
     "records": ("record_head", "segment"),
-    "keyring": ("wrapped_twin_key",),
+    "keyring": ("wrapped_twin_key", "wrapping_key"),
     "log": ("log_head",),
     "state": ("account_change", "consent_change", "policy_change", "anchors", "witnesses"),
 }
@@ -43,6 +43,8 @@ _ADDED = {
     *("log_schema_version", "map_schema_version"),
 }
 """Tables that came without another revision: a backup made before has none, and they stay empty."""
+_LATER = _ADDED | {"wrapping_key"}
+"""Tables that a database which no node has opened since may lack."""
 _NEEDS = """
 SELECT child.relname, parent.relname FROM pg_constraint k
 JOIN pg_class child ON child.oid = k.conrelid JOIN pg_class parent ON parent.oid = k.confrelid
@@ -69,7 +71,7 @@ class PostgresSource:
         with _translated(self._address):
             self._holder.execute("SET LOCAL lock_timeout = '100ms'")
             for role in self.roles:
-                touched = [one for one in _WRITERS_TOUCH[role] if one not in _ADDED or self._has(one)]
+                touched = [one for one in _WRITERS_TOUCH[role] if one not in _LATER or self._has(one)]
                 tables = sql.SQL(", ").join(map(sql.Identifier, touched))
                 self._holder.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(tables))
 

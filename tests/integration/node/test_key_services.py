@@ -90,7 +90,7 @@ def test_a_node_moves_to_hybrid_wrapping_by_a_rotation(home: Path, monkeypatch: 
         node.keyring.retire()
     monkeypatch.delenv("TWINWARD_KEYS")
     with sqlite3.connect(home / "keyring.db") as connection:
-        assert connection.execute("SELECT DISTINCT length(wrapped) FROM wrapped_twin_key").fetchall() == [(1171,)]
+        assert connection.execute("SELECT DISTINCT length(wrapped) FROM wrapping_key").fetchall() == [(1171,)]
     connection.close()
     with open_node(home) as node:
         assert node.keyring.audit_key(twin) == audit_key

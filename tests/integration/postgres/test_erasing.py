@@ -12,9 +12,9 @@ from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category
 from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinShredded
 from twinward.vault.interfaces import Record
-from twinward.vault.keys import rotation
+from twinward.vault.keys import rotation, wrapping_keys
 from twinward_crypto.errors import KeyDestroyed
-from twinward_crypto.hierarchy import wrap_context
+from twinward_crypto.hierarchy import wrapping_context
 from twinward_crypto.keys import KekId
 from twinward_crypto.providers.local import LocalKeyProvider
 
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_an_erasure_on_a_server(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rotation, "FIRST_BATCH", 7)
+    monkeypatch.setattr(rotation, "FIRST_BATCH", 3)
+    monkeypatch.setattr(wrapping_keys, "TWINS_PER_WRAPPING_KEY", 5)
     house = build(tmp_path / "keys", postgres.database(), postgres.database(), postgres.database())
     gone, part = house.twin(), house.twin()
     (labs,) = house.write(part, b"labs")
@@ -31,7 +32,7 @@ def test_an_erasure_on_a_server(postgres: Postgres, tmp_path: Path, monkeypatch:
     house.write(gone, b"one", b"two")
     house.keyring.reserve([new_twin_id(number) for number in range(40)])
     with house.keyring._file.reading() as connection:
-        old = connection.exec_driver_sql("SELECT twin, wrapped FROM wrapped_twin_key").fetchall()
+        old = connection.exec_driver_sql("SELECT number, wrapped FROM wrapping_key").fetchall()
     assert labs.record_id is not None
     assert kept.record_id is not None
 
@@ -55,11 +56,12 @@ def test_an_erasure_on_a_server(postgres: Postgres, tmp_path: Path, monkeypatch:
     assert [one.content for one in house.vault.read_twin(house.permit(part))] == [b"vitals"]
     with pytest.raises(TwinShredded):
         house.vault.read_twin(house.permit(gone))
-    for twin, wrapped in old:  # what a replica that lags or an archived log still has
+    for number, wrapped in old:  # what a replica that lags or an archived log still has
+        place = wrapping_context(TENANT, number)
         with pytest.raises(KeyDestroyed):
-            LocalKeyProvider(tmp_path / "keys").unwrap(KekId(TENANT, 1), bytes(wrapped), wrap_context(TENANT, twin, 1))
+            LocalKeyProvider(tmp_path / "keys").unwrap(KekId(TENANT, 1), bytes(wrapped), place)
     with house.keyring._file.writing() as connection:
-        connection.exec_driver_sql("UPDATE wrapped_twin_key SET wrapped = '\\x00' WHERE twin = %s", (part,))
+        connection.exec_driver_sql("UPDATE wrapping_key SET wrapped = '\\x00'")
     with pytest.raises(RecordDamaged):
         house.keyring.rotate()
     house.close()

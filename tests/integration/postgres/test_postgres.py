@@ -453,6 +453,9 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
     with keyring.writing() as connection:
         for statement in (
             "INSERT INTO wrapped_twin_key VALUES ('t', 1, 1, false, 'x')",
+            "INSERT INTO wrapping_key VALUES (1, 1, false, 'x')",
+            "UPDATE wrapping_key SET kek_version = 2, closed = true",
+            "DELETE FROM wrapping_key",
             "UPDATE wrapped_twin_key SET kek_version = 2, created = true",
             "INSERT INTO shredded_twin VALUES ('u', 1)",
             "DELETE FROM wrapped_twin_key",

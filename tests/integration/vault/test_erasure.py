@@ -108,14 +108,14 @@ def test_no_old_backup_opens_an_erased_category_and_the_rest_reads(house: Erasur
 
 
 def test_whoever_has_an_old_keyring_and_the_key_service_has_nothing(house: ErasureHouse, tmp_path: Path) -> None:
-    """The very bytes that a thief would try: the wrapped key of before, under every KEK that there is."""
+    """The very bytes that a thief would try: what wrapped the key of before, under every KEK that there is."""
     twin = house.twin()
     old = house.back_up(tmp_path / "old")
     house.erasures.erase([house.request(twin, [Category.LABS])])
     with sqlite3.connect(old / "keyring.db") as thief:
-        wrapped = thief.execute("SELECT wrapped FROM wrapped_twin_key WHERE twin = ?", (twin,)).fetchone()[0]
+        (number, wrapped) = thief.execute("SELECT number, wrapped FROM wrapping_key").fetchone()
     thief.close()
-    context = hierarchy.wrap_context(TENANT, twin, 1)
+    context = hierarchy.wrapping_context(TENANT, number)
     with pytest.raises(KeyDestroyed):
         house.provider.unwrap(KekId(TENANT, 1), wrapped, context)
     with pytest.raises(OpenError):
@@ -203,7 +203,9 @@ def test_a_rotation_that_was_under_way_does_not_shelter_what_is_shredded(house: 
     class Stopped(Exception):
         pass
 
-    twins = sorted(house.twin(Category.LABS) for _ in range(4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("twinward.vault.keys.wrapping_keys.TWINS_PER_WRAPPING_KEY", 1)
+        twins = [house.twin(Category.LABS) for _ in range(4)]
 
     def stop(_done: int, _total: int) -> None:
         raise Stopped
@@ -359,14 +361,17 @@ def test_kept_keys_are_sealed_as_specified(house: ErasureHouse) -> None:
     before = house.keyring.keys(twin)
     house.erasures.erase([house.request(twin, [Category.LABS])])
     with sqlite3.connect(house.folder / "keyring.db") as connection:
-        row = connection.execute("SELECT generation, kek_version, wrapped, kept FROM wrapped_twin_key").fetchone()
+        row = connection.execute("SELECT generation, wrapping_key, wrapped, kept FROM wrapped_twin_key").fetchone()
+        (outer,) = connection.execute("SELECT number, kek_version, wrapped FROM wrapping_key").fetchall()
     connection.close()
-    generation, version, wrapped, kept = row
+    generation, number, wrapped, kept = row
+    assert outer[:2] == (number, 2)
     place = hierarchy.wrap_context(TENANT, twin, generation)
-    key = house.provider.unwrap(KekId(TENANT, version), wrapped, place)
+    between = house.provider.unwrap(KekId(TENANT, 2), outer[2], hierarchy.wrapping_context(TENANT, number))
+    key = open_sealed(between, wrapped, hierarchy.inner_contexts(TENANT, number)(twin, generation))
     sealing_key = derive(key, b"twinward/kept-keys", b"")
     plain = json.loads(unpad(open_sealed(sealing_key, kept, length_prefixed(b"twinward/kept-keys", place))))
-    assert (generation, version, generation_of(kept)) == (2, 2, 2)
+    assert (generation, generation_of(kept)) == (2, 2)
     assert plain["audit"] == before.audit_key().hex()
     assert plain["gone"] == [before.category_tag(one).hex() for one in (Category.FEATURES, Category.LABS)]
     assert plain["categories"].keys() == {one.value for one in Category} - {"labs", "features"}

@@ -17,6 +17,7 @@ from tests.kills import kills
 from tests.tools import ROOT
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.errors import TwinShredded
+from twinward.vault.keys import wrapping_keys
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,10 @@ def kill() -> Iterator[Kill]:
         process.wait(20)
 
 
-def test_a_killed_rotation_loses_no_key_and_goes_on(kill: Kill, tmp_path: Path) -> None:
+def test_a_killed_rotation_loses_no_key_and_goes_on(
+    kill: Kill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wrapping_keys, "TWINS_PER_WRAPPING_KEY", 1)
     chance = random.Random(2026)
     house = ErasureHouse(tmp_path / "node")
     twins = [house.twin(Category.LABS) for _ in range(TWINS)]
@@ -67,7 +71,10 @@ def test_a_killed_rotation_loses_no_key_and_goes_on(kill: Kill, tmp_path: Path) 
     house.close()
 
 
-def test_a_killed_shredding_is_whole_or_not_begun_and_is_finished(kill: Kill, tmp_path: Path) -> None:
+def test_a_killed_shredding_is_whole_or_not_begun_and_is_finished(
+    kill: Kill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wrapping_keys, "TWINS_PER_WRAPPING_KEY", 8)
     chance = random.Random(2027)
     house = ErasureHouse(tmp_path / "node")
     survivors = [house.twin(Category.LABS) for _ in range(TWINS // 2)]

@@ -103,6 +103,7 @@ def test_rotation_rewraps_keys_and_touches_no_record(house: House) -> None:
 
 
 def test_an_interrupted_rotation_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinward.vault.keys.wrapping_keys.TWINS_PER_WRAPPING_KEY", 1)
     twins = [house.twin() for _ in range(5)]
     monkeypatch.setattr("twinward.vault.keys.rotation.FIRST_BATCH", 2)
     monkeypatch.setattr("twinward.vault.keys.rotation.LARGEST_BATCH", 2)
@@ -214,6 +215,10 @@ def test_the_key_of_events_about_nobody_is_kept_for_a_while_and_no_longer(house:
         "UPDATE wrapped_twin_key SET generation = 'text'",
         "UPDATE wrapped_twin_key SET generation = 0",
         "UPDATE wrapped_twin_key SET kek_version = 'text'",
+        "UPDATE wrapped_twin_key SET wrapping_key = 'text'",
+        "UPDATE wrapped_twin_key SET wrapping_key = 0, kek_version = 1",
+        "UPDATE wrapped_twin_key SET wrapping_key = 7",
+        "UPDATE wrapped_twin_key SET wrapping_key = -1",
     ],
 )
 def test_an_altered_keyring_is_noticed(house: House, statement: str) -> None:

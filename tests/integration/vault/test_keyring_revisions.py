@@ -56,12 +56,37 @@ def test_keys_of_an_older_keyring_stay_what_they_were(tmp_path: Path, provider: 
         keyring.close()
     keyring = Keyring(path, provider, TENANT, FixedClock())
     keyring.shred(TWIN, [Category.LABS])
+    assert keyring.census().wrapped == {1: 1}
     again = keyring.keys(TWIN)
     assert again.category_key(Category.VITALS) == hierarchy.category_key(TWIN_KEY, "vitals", 1)
     assert again.category_key(Category.LABS) != hierarchy.category_key(TWIN_KEY, "labs", 1)
     keyring.close()
     with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    connection.close()
+
+
+def test_a_rotation_puts_keys_of_an_older_keyring_under_wrapping_keys(
+    tmp_path: Path, provider: MemoryKeyProvider
+) -> None:
+    path = tmp_path / "keyring.db"
+    laid(path, provider)
+    keyring = Keyring(path, provider, TENANT, FixedClock())
+    keyring.reserve([younger := TwinId("0199-carl")])
+    later = keyring.audit_key(younger)
+    assert keyring.rotation_plan().keys == 2
+    seen: list[tuple[int, int]] = []
+    assert keyring.rotate(lambda *said: seen.append(said)) == 2
+    assert seen == [(1, 2), (2, 2)]
+    assert keyring.retire() == [1]
+    keyring.close()
+    keyring = Keyring(path, provider, TENANT, FixedClock())
+    assert keyring.audit_key(TWIN) == hierarchy.audit_key(TWIN_KEY)
+    assert keyring.audit_key(younger) == later
+    assert keyring.census().wrapped == {2: 2}
+    keyring.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT kek_version FROM wrapped_twin_key").fetchall() == [(0,), (0,)]
     connection.close()
 
 
@@ -73,6 +98,8 @@ def test_what_an_older_version_could_not_keep_is_not_taken_back(tmp_path: Path, 
     keyring.close()
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
+        _down(connection, refused=True)  # it is under a wrapping key
+        connection.exec_driver_sql("UPDATE wrapped_twin_key SET wrapping_key = 0, kek_version = 1")
         _down(connection, refused=True)
         connection.exec_driver_sql("UPDATE wrapped_twin_key SET kept = NULL")
         _down(connection, refused=True)  # the erasure is unfinished
@@ -88,9 +115,9 @@ def _down(connection: Connection, *, refused: bool) -> None:
 
     settings = migrations.config(connection, KEYRING)
     if migrations.revision(connection, KEYRING) == migrations.NOTHING:
-        command.stamp(settings, "0002")
+        command.stamp(settings, "0003")
     if not refused:
         migrations.downgrade(connection, KEYRING, "0001")
         return
-    with pytest.raises(ValueError, match="revision 0001"):
+    with pytest.raises(ValueError, match=r"revision 000[12]"):
         migrations.downgrade(connection, KEYRING, "0001")

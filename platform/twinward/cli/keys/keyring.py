@@ -46,12 +46,15 @@ def rotate(
     retire: Annotated[
         bool, typer.Option("--retire", help="Afterwards destroy the old KEKs: older backups then open nothing.")
     ] = False,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Make the keys anew that wrap twins' keys, too: a node's memory was read.")
+    ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Wrap every twin's key anew under a fresh KEK. No record is touched; interrupted, it goes on the next time.
+    """Wrap all that wraps twins' keys under a fresh KEK. No record is touched; interrupted, it goes on the next time.
 
     Exit codes: 0, 1 you said no, 2 --retire with nobody to ask and no --yes, 7 the key service does not answer.
 
@@ -65,7 +68,7 @@ def rotate(
         if retire:
             confirm("Destroy the old KEKs? Backups of the keyring made before now will open nothing.", yes=yes)
         with wrapping_anew() as shown:
-            version = node.keyring.rotate(shown)
+            version = node.keyring.rotate(shown, renew=renew)
         retired = node.keyring.retire() if retire else []
         if as_json:
             show_json({"kek": version, "retired": retired})

@@ -1,7 +1,8 @@
-"""The keyring: every twin's key, wrapped by the key service, in a database apart from the records.
+"""The keyring: every twin's key under a wrapping key, and those under the key service's, in a database apart from the
+records.
 
-Deleting a row here makes all of a twin's records unreadable, wherever copies of them are. Rotation rewraps the rows
-and touches no record. The order of locks: first this database's write lock, then the key service; a KEK is retired
+Deleting a row here makes all of a twin's records unreadable, wherever copies of them are. Rotation rewraps wrapping
+keys and touches no record. The order of locks: first this database's write lock, then the key service; a KEK is retired
 under the same lock that new keys are wrapped under, so no key is ever wrapped under a KEK that is about to go.
 """
 
@@ -22,9 +23,9 @@ from twinward.vault.errors import TwinNotFound
 from twinward.vault.keys.erasure_journal import ErasureJournal, PendingShred, UnfinishedErasure
 from twinward.vault.keys.rotation import Progress, Rotation, RotationPlan
 from twinward.vault.keys.twin_keys import CACHE_TTL_MS, KeyCache, TwinKeys
-from twinward.vault.keys.wrapped_keys import WrappedKeys, held_versions, translated_keys, wrapped_under
+from twinward.vault.keys.wrapped_keys import WrappedKeys, held_versions, keks_in_use, keys_by_kek, translated_keys
 from twinward.vault.storage.schemas import KEYRING
-from twinward.vault.storage.tables import Erasure, ShreddedTwin, WrappedTwinKey
+from twinward.vault.storage.tables import Erasure, ShreddedTwin, WrappedTwinKey, WrappingKeyRow
 from twinward_crypto import blind_index
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KeyProvider, TenantId
@@ -36,6 +37,7 @@ TENANT_AUDIT = b"twinward/tenant-audit-key"
 _keys = table_of(WrappedTwinKey)
 _shredded = table_of(ShreddedTwin)
 _erasure = table_of(Erasure)
+_wrapping = table_of(WrappingKeyRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +159,20 @@ class Keyring:
             tagger = self._taggers[label] = blind_index.Tagger(key)
         return tagger(value.encode("utf-8", "surrogatepass"))
 
-    def rotate(self, progress: Progress | None = None, *, beyond: int = 0) -> int:
-        """Rewrap every twin key under a new KEK; no record is touched. Returns the KEK's version.
+    def rotate(self, progress: Progress | None = None, *, beyond: int = 0, renew: bool = False) -> int:
+        """Rewrap every wrapping key under a new KEK; no record is touched. Returns the KEK's version.
 
         Interrupted, it goes on where it stopped the next time. The old KEK stays until ``retire``.
 
         Args:
-            progress: told how many keys are done, of how many.
+            progress: told how many twins' keys are done, of how many.
             beyond: the KEK has to be newer than this version, as after a shredding.
+            renew: put every twin's key under a fresh wrapping key, too: somebody may have read a node's memory.
         """
-        return self._rotation.run(progress, beyond=beyond)
+        version = self._rotation.run(progress, beyond=beyond)
+        if renew:
+            self._rotation.renew(progress)
+        return version
 
     def retire(self) -> list[int]:
         """Destroy every KEK version that wraps no key any more, save the newest. Returns the versions.
@@ -200,8 +206,8 @@ class Keyring:
         """
         with self._file.writing() as connection, translated_keys():
             newest = held_versions(self._provider, self._tenant)[-1]
-            for number, one in enumerate(doomed, start=_newest_erasure(connection) + 1):
-                tags = self._wrapped.shred(connection, one)
+            shredded = zip(doomed, self._wrapped.shred(connection, doomed), strict=True)
+            for number, (one, tags) in enumerate(shredded, start=_newest_erasure(connection) + 1):
                 self._erasures.add(connection, number, one, tags, newest)
         self._cache.empty()
         self._file.forget_deleted()
@@ -229,16 +235,17 @@ class Keyring:
     def census(self) -> KeyCensus:
         """What the keyring holds, counted. Opens nothing."""
         with self._file.reading() as connection, translated_keys():
-            counted = connection.execute(select(_keys.c.kek_version, func.count()).group_by(_keys.c.kek_version)).all()
+            wrapped = keys_by_kek(connection)
             shredded = connection.execute(select(_shredded.c.twin)).scalars().all()
             versions = tuple(self._provider.versions(self._tenant))
-        wrapped = {int(version): int(number) for version, number in counted}
         return KeyCensus(frozenset(map(TwinId, shredded)), versions, wrapped)
 
     def twins_from(self, kek: int) -> list[TwinId]:
         """Twins whose keys a KEK wraps or may have wrapped: under it or, since a rotation, under a newer one."""
         with self._file.reading() as connection:
-            wanted = select(_keys.c.twin).where(_keys.c.created, _keys.c.kek_version >= kek).order_by(_keys.c.twin)
+            beside = select(_keys.c.twin).outerjoin(_wrapping, _wrapping.c.number == _keys.c.wrapping_key)
+            under = func.coalesce(_wrapping.c.kek_version, _keys.c.kek_version)
+            wanted = beside.where(_keys.c.created, under >= kek).order_by(_keys.c.twin)
             return [TwinId(one) for one in connection.execute(wanted).scalars()]
 
     def is_shredded(self, twin: TwinId) -> bool:
@@ -257,7 +264,7 @@ class Keyring:
         A rotation wraps every key anew before it destroys a KEK, so such a keyring is an older copy.
         """
         with self._file.reading() as connection, translated_keys():
-            newest = wrapped_under(connection)
+            newest = max(keks_in_use(connection), default=None)
             return newest if newest not in (None, *held_versions(self._provider, self._tenant)) else None
 
     def is_empty(self) -> bool:
@@ -275,7 +282,7 @@ class Keyring:
 
     @cached_property
     def _rotation(self) -> Rotation:
-        return Rotation(self._file, self._provider, self._tenant)
+        return Rotation(self._file, self._provider, self._tenant, self._wrapped.wrapping)
 
     def __reduce__(self) -> str:
         raise TypeError("a keyring is not pickled")
@@ -305,7 +312,7 @@ class Keyring:
 def newest_kek(database: Database) -> int | None:
     """The newest KEK version that wraps a twin's key in a keyring's database; none where none is there."""
     with database.reading() as connection:
-        return wrapped_under(connection)
+        return max(keks_in_use(connection), default=None)
 
 
 def _newest_erasure(connection: Connection) -> int:

@@ -1,13 +1,14 @@
-"""Twins' keys as the keyring's table holds them: wrapped under a KEK, bound to their place. Each call is a part of the
-caller's transaction."""
+"""Twins' keys as the keyring's table holds them: under a wrapping key, bound to their place. Each call is a part of the
+caller's transaction. Rows of before there were wrapping keys are under a KEK, until a rotation moves them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, union, union_all, update
 
 from twinward.core.clock import Clock
 from twinward.core.sentences import sentence
@@ -15,8 +16,9 @@ from twinward.core.vocabulary import TwinId
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.keys.erasure_journal import PendingShred
 from twinward.vault.keys.twin_keys import RetainedKeys, TwinKeys
+from twinward.vault.keys.wrapping_keys import Held, WrappingKeys
 from twinward.vault.storage.segments import in_order
-from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey
+from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey, WrappingKeyRow
 from twinward_crypto import hierarchy
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError, ParameterError
 from twinward_crypto.kdf import RandomBytes
@@ -25,16 +27,23 @@ from twinward_ledger.storage import table_of
 
 _keys = table_of(WrappedTwinKey)
 _shredded = table_of(ShreddedTwin)
+_wrapping = table_of(WrappingKeyRow)
+_outer = {"outer_kek": _wrapping.c.kek_version, "outer_wrapped": _wrapping.c.wrapped}
+_with_outer = select(_keys, *(column.label(name) for name, column in _outer.items())).outerjoin(
+    _wrapping, _wrapping.c.number == _keys.c.wrapping_key
+)
+"""A twin's row beside the wrapping key that it names, of one state of the database."""
 
 
 class WrappedKeys:
-    """One tenant's wrapped keys. It holds no key itself."""
+    """One tenant's wrapped keys. It holds no key itself; ``wrapping`` are the keys between them and the KEK."""
 
     def __init__(self, provider: KeyProvider, tenant: TenantId, clock: Clock, random: RandomBytes) -> None:
         self._provider = provider
         self._tenant = tenant
         self._clock = clock
         self._random = random
+        self.wrapping = WrappingKeys(provider, tenant, random)
 
     def require_keks(self, connection: Connection) -> None:
         """Raise ``VaultUnavailable`` unless the service holds the newest KEK that wraps a key here, or a newer one.
@@ -42,8 +51,8 @@ class WrappedKeys:
         Versions only grow, and the newest is never destroyed: a service that lacks it is another, or an older copy. A
         keyring may be older than its service, as after a restore: what a destroyed KEK wrapped in it does not open.
         """
-        newest, needed = self._newest_kek(), wrapped_under(connection)
-        if needed is not None and newest.version < needed:
+        newest, needed = self._newest_kek(), max(keks_in_use(connection), default=0)
+        if newest.version < needed:
             raise VaultUnavailable(
                 f"the key service {self._provider.uri} holds no KEK of {self._tenant} newer than {newest.version}, "
                 f"and twins' keys here are wrapped under KEK {needed}",
@@ -52,21 +61,23 @@ class WrappedKeys:
 
     def reserve(self, connection: Connection, twins: Sequence[TwinId]) -> list[TwinKeys]:
         """Make keys for those of these twins that have none, and give these. Raises ``TwinShredded``."""
-        kek, made, rows = self._newest_kek(), [], []
+        wanted: list[str] = []
         for some in in_order(frozenset(twins)):
             gone = connection.execute(select(_shredded.c.twin).where(_shredded.c.twin.in_(some))).scalars().first()
             if gone is not None:
                 raise TwinShredded(sentence("twin {gone} was shredded; a new twin takes a new name", gone=gone))
             kept = frozenset(connection.execute(select(_keys.c.twin).where(_keys.c.twin.in_(some))).scalars())
-            for twin in some:
-                if twin in kept:
-                    continue
+            wanted += [twin for twin in some if twin not in kept]
+        kek = self._newest_kek()
+        made: list[TwinKeys] = []
+        while len(made) < len(wanted):
+            outer, room = self.wrapping.with_room(connection, kek)
+            rows = []
+            for twin in wanted[len(made) : len(made) + room]:
                 generation, key = hierarchy.FIRST_GENERATION, hierarchy.new_twin_key(self._random)
-                wrapped = self._provider.wrap(kek, key, hierarchy.wrap_context(self._tenant, twin, generation))
-                row = {"twin": twin, "generation": generation, "kek_version": kek.version, "wrapped": wrapped}
-                rows.append(row | {"created": False})
+                place = {"twin": twin, "generation": generation, "kek_version": 0, "wrapping_key": outer.number}
+                rows.append(place | {"created": False, "wrapped": outer.wrap(twin, generation, key)})
                 made.append(TwinKeys(TwinId(twin), generation, key))
-        if rows:
             connection.execute(insert(_keys), rows)
         return made
 
@@ -84,7 +95,7 @@ class WrappedKeys:
 
     def find(self, connection: Connection, twin: TwinId) -> Row[Any] | None:
         """A twin's row, if it has one. Raises ``TwinShredded``."""
-        row = connection.execute(select(_keys).where(_keys.c.twin == twin).order_by(_keys.c.generation)).first()
+        row = connection.execute(_with_outer.where(_keys.c.twin == twin).order_by(_keys.c.generation)).first()
         if row is None and self.is_shredded(connection, twin):
             raise TwinShredded(sentence("twin {twin} was shredded: nothing of it opens any more", twin=twin))
         return row
@@ -93,18 +104,32 @@ class WrappedKeys:
         """Unwrap what a row holds. Raises ``RecordDamaged``, ``VaultUnavailable``."""
         with translated_keys(opening=True):
             place = self._place(row)
-            key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
+            if row.wrapping_key == 0:
+                key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
+            else:
+                outer = self.wrapping.open(row.wrapping_key, row.outer_kek, row.outer_wrapped)
+                key = outer.unwrap(row.twin, row.generation, row.wrapped)
             kept = None if row.kept is None else RetainedKeys.open(key, row.kept, place)
         return TwinKeys(TwinId(row.twin), row.generation, key, kept)
 
-    def shred(self, connection: Connection, doomed: PendingShred) -> tuple[bytes, ...]:
-        """Destroy the key that opens what is doomed; return the tags of the categories that went.
+    def shred(self, connection: Connection, doomed: Sequence[PendingShred]) -> list[tuple[bytes, ...]]:
+        """Destroy the keys that open what is doomed; return the tags of each one's categories that went.
+
+        What wrapped them is renewed: no copy of a key that went is ever opened by what is kept here.
 
         Raises:
             TwinNotFound: there was never such a twin.
             TwinShredded: categories of a twin that is gone altogether.
+            RecordDamaged: another key under the same wrapping key does not open.
         """
-        return self._renew(connection, doomed) if doomed.categories else self._delete(connection, doomed.twin)
+        tags, behind = [], set()
+        for one in doomed:
+            row = connection.execute(_with_outer.where(_keys.c.twin == one.twin)).first()
+            tags.append(self._renew(connection, one, row) if one.categories else self._delete(connection, one.twin))
+            behind |= {row.wrapping_key} - {0} if row is not None else set()
+        for number in sorted(behind):
+            self.wrapping.renew(connection, number, self._newest_kek())
+        return tags
 
     def is_shredded(self, connection: Connection, twin: TwinId) -> bool:
         """Whether a twin's key was destroyed on purpose."""
@@ -118,26 +143,19 @@ class WrappedKeys:
             raise TwinNotFound(sentence("no twin {twin}", twin=twin))
         return ()
 
-    def _renew(self, connection: Connection, doomed: PendingShred) -> tuple[bytes, ...]:
+    def _renew(self, connection: Connection, doomed: PendingShred, row: Row[Any] | None) -> tuple[bytes, ...]:
         """Give a twin a new key, under which everything is kept that the old one gave, save the shredded categories."""
-        row = connection.execute(select(_keys).where(_keys.c.twin == doomed.twin)).first()
         if row is None and self.is_shredded(connection, doomed.twin):
             raise TwinShredded(sentence("twin {twin} was shredded: nothing of it is left", twin=doomed.twin))
         if row is None or not row.created:
             raise TwinNotFound(sentence("no twin {twin}", twin=doomed.twin))
         keys, key = self.open(row), hierarchy.new_twin_key(self._random)
-        kek = self._newest_kek()
-        place = hierarchy.wrap_context(self._tenant, doomed.twin, row.generation + 1)
-        connection.execute(
-            update(_keys)
-            .where(_keys.c.twin == doomed.twin)
-            .values(
-                generation=row.generation + 1,
-                kek_version=kek.version,
-                wrapped=self._provider.wrap(kek, key, place),
-                kept=keys.without(doomed.categories).seal(key, place, row.generation + 1),
-            )
-        )
+        generation = row.generation + 1
+        place = hierarchy.wrap_context(self._tenant, doomed.twin, generation)
+        kept = keys.without(doomed.categories).seal(key, place, generation)
+        moved = {"generation": generation, "kept": kept}
+        connection.execute(update(_keys).where(_keys.c.twin == doomed.twin).values(moved))
+        self.wrapping.fill(connection, [Held(doomed.twin, generation, key)], self._newest_kek())
         return tuple(keys.category_tag(category) for category in sorted(doomed.categories))
 
     def _newest_kek(self) -> KekId:
@@ -146,17 +164,31 @@ class WrappedKeys:
 
     def _place(self, row: Row[Any]) -> bytes:
         """What a stored key is bound to."""
-        if not isinstance(row.generation, int) or not isinstance(row.kek_version, int):
+        if not all(isinstance(one, int) for one in (row.generation, row.kek_version, row.wrapping_key)):
             raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
         return hierarchy.wrap_context(self._tenant, row.twin, row.generation)
 
 
-def wrapped_under(connection: Connection) -> int | None:
-    """The newest KEK version that wraps a key in this keyring; none where no key is wrapped."""
-    newest = connection.execute(select(func.max(_keys.c.kek_version))).scalar_one()
-    if newest is not None and not isinstance(newest, int):
+def keks_in_use(connection: Connection) -> frozenset[int]:
+    """The KEK versions that wrap something in this keyring. Raises ``RecordDamaged``."""
+    direct = select(_keys.c.kek_version).where(_keys.c.wrapping_key == 0)
+    found = connection.execute(union(direct, select(_wrapping.c.kek_version))).scalars().all()
+    if not all(isinstance(one, int) for one in found):
         raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
-    return newest
+    return frozenset(found)
+
+
+def keys_by_kek(connection: Connection) -> dict[int, int]:
+    """How many twins' keys each KEK version wraps, directly or through a wrapping key."""
+    direct = select(_keys.c.kek_version, func.count()).where(_keys.c.wrapping_key == 0).group_by(_keys.c.kek_version)
+    inner = select(_keys.c.wrapping_key, func.count().label("many")).group_by(_keys.c.wrapping_key).subquery()
+    within = select(_wrapping.c.kek_version, func.sum(inner.c.many)).join(
+        inner, inner.c.wrapping_key == _wrapping.c.number
+    )
+    counted: Counter[int] = Counter()
+    for version, many in connection.execute(union_all(direct, within.group_by(_wrapping.c.kek_version))):
+        counted[int(version)] += int(many)
+    return dict(counted)
 
 
 def held_versions(provider: KeyProvider, tenant: TenantId) -> tuple[int, ...]:

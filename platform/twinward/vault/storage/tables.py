@@ -149,14 +149,14 @@ class KeyringBase(SQLModel):
 
 
 class WrappedTwinKey(KeyringBase, table=True):
-    """A twin's key under a KEK. ``created`` is 0 while only events about the twin have needed a key.
+    """A twin's key under a wrapping key. ``created`` is 0 while only events about the twin have needed a key.
 
-    ``kept`` is NULL until a category of the twin is shredded: see ``RetainedKeys``. There is no index by KEK: it would
-    double what a rotation writes, and only counting has use for it.
+    ``kept`` is NULL until a category of the twin is shredded: see ``RetainedKeys``. ``kek_version`` is 0, save where
+    ``wrapping_key`` is: that row is of before there were wrapping keys, and the KEK wraps it until the next rotation.
     """
 
     __tablename__ = "wrapped_twin_key"
-    __table_args__ = WITHOUT_ROWID
+    __table_args__ = (Index("wrapped_twin_key_by_wrapping_key", "wrapping_key"), WITHOUT_ROWID)
 
     twin: str = Field(sa_type=Name, primary_key=True)
     generation: int = Field(primary_key=True)
@@ -164,6 +164,18 @@ class WrappedTwinKey(KeyringBase, table=True):
     created: bool
     wrapped: bytes = Field(sa_type=Blob)
     kept: bytes | None = Field(default=None, sa_type=Blob)
+    wrapping_key: int = Field(default=0, sa_type=Long, sa_column_kwargs={"server_default": "0"})
+
+
+class WrappingKeyRow(KeyringBase, table=True):
+    """A wrapping key (``vault.keys.wrapping_keys``) under a KEK; ``closed``: it wraps no further twin's key."""
+
+    __tablename__ = "wrapping_key"
+
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    kek_version: int
+    closed: bool
+    wrapped: bytes = Field(sa_type=Blob)
 
 
 class ShreddedTwin(KeyringBase, table=True):
