@@ -100,7 +100,7 @@ def test_labels_are_outcomes_and_are_not_seen() -> None:
 
 def test_a_protocol_has_an_outcome_exactly_where_one_is_foretold() -> None:
     study = StudyProtocol.for_logistic("w", HOSPITALS, epsilon=1.0)
-    assert build_detector(study).dimension == 2 * 49
+    assert build_detector(study).dimension == 2 * 49 + 1 + 34 * 35 // 2
     assert build_detector(study, in_the_open=True).dimension == 49 + 49 * 50 // 2
     assert StudyProtocol.parse(study.model_dump(mode="json")).fingerprint() == study.fingerprint()
     for make, signals in ((StudyProtocol.for_logistic, ICU), (StudyProtocol.for_dp_var, ICU_OUTCOME)):

@@ -66,3 +66,15 @@ def test_calibration_is_held_against_the_other_half() -> None:
         assert one.observed.low - 0.06 < one.predicted < one.observed.high + 0.06
     shown = json.loads(json.dumps(point.to_json()))
     assert shown["calibration"][0]["observed"]["share"] == round(point.calibration[0].observed.share, 3)
+
+
+def test_scores_that_are_chances_are_held_against_what_happened_as_they_are() -> None:
+    random = np.random.default_rng(2)
+    truly = random.random(4000) * 0.5
+    labels = random.random(4000) < truly
+    for told, apart in ((truly, 0.0), (truly + 0.2, 0.2)):
+        point = operating_point(told, labelled(labels), chances=True)
+        assert point.calibration_error == pytest.approx(apart, abs=0.02)
+        assert [one.observed.of for one in point.calibration] == [500] * 8
+        assert point.calibration[0].predicted == pytest.approx(np.sort(told)[:500].mean())
+    assert operating_point(truly, labelled(labels)).calibration_error is None

@@ -41,8 +41,9 @@ def moments_at(study: StudyProtocol) -> slice | None:
         return None
     if study.detector is DetectorKind.DP_VAR:
         return slice(0, dimension_of(study))
-    start = dimension_of(study) - 1 if view_of(study) is not None else outcome_numbers(study)
-    return slice(start, dimension_of(study))
+    if view_of(study) is not None:
+        return slice(2 * outcome_numbers(study) - 1, 2 * outcome_numbers(study))
+    return slice(outcome_numbers(study), dimension_of(study))
 
 
 def outcome_numbers(study: StudyProtocol) -> int:

@@ -17,10 +17,14 @@ def drawn_towards(
         numbers: how many of them differ at all; all unless it is said.
     """
     apart = found - target
-    explained = (apart.size if numbers is None else numbers) * noise**2
-    kept = max(0.0, 1 - explained / max(float((apart**2).sum()), np.finfo(np.float64).tiny))
-    drawn: NDArray[np.float64] = target + kept * apart
+    drawn: NDArray[np.float64] = target + share_kept(apart, noise, numbers) * apart
     return drawn
+
+
+def share_kept(apart: NDArray[np.float64], noise: float, numbers: int | None = None) -> float:
+    """max(0, 1 - E|noise|²/|apart|²): of a difference whose ``numbers`` have noise of this standard deviation each."""
+    explained = (apart.size if numbers is None else numbers) * noise**2
+    return max(0.0, 1 - explained / max(float((apart**2).sum()), np.finfo(np.float64).tiny))
 
 
 def group_mean(sums: NDArray[np.float64], everybody: NDArray[np.float64], spread: float) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from twinward.federation.evaluation.benchmark import Benchmark, Comparison, Meas
 from twinward.federation.evaluation.group_figures import group_figures
 from twinward.federation.evaluation.operating_point import operating_point
 from twinward.federation.privacy.accountant import PrivacyPlan
-from twinward.federation.study import StudyProtocol
+from twinward.federation.study import DetectorKind, StudyProtocol
 from twinward.federation.study_journal import Review
 from twinward.federation.suspicion.suspects import FALSE_ALARMS
 from twinward_crypto.canonical import canonicalize
@@ -93,7 +93,9 @@ def write_card(
                 }
                 for measured in comparison.all()
             },
-            "operating_point": operating_point(_scores(model, benchmark.test), benchmark.test).to_json(),
+            "operating_point": operating_point(
+                _scores(model, benchmark.test), benchmark.test, chances=study.detector is DetectorKind.LOGISTIC
+            ).to_json(),
         },
         "inputs": f"{len(study.signals.signal)} signals ({study.signals.name}), normalised by published limits",
         "hyperparameters": "fixed defaults from synthetic and public stays; none tuned on a hospital's patients",

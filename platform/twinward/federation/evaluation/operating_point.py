@@ -6,6 +6,7 @@ stratified bootstrap; a subgroup too small for either says so instead of a figur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -64,6 +65,8 @@ class OperatingPoint:
         threshold: a score above it is an alarm.
         false_alarms, found: of untouched and of anomalous stays, how many are above it.
         calibration: by rising probability; empty where there are too few stays.
+        calibration_error: of scores that are chances themselves, how far they are from what happened, on average
+            over stays (the expected calibration error, Naeini et al. 2015); None of other scores.
         subgroups: of every subgroup there is.
     """
 
@@ -71,6 +74,7 @@ class OperatingPoint:
     false_alarms: Proportion
     found: Proportion
     calibration: tuple[Calibrated, ...]
+    calibration_error: float | None
     subgroups: tuple[Subgroup, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -79,14 +83,16 @@ class OperatingPoint:
         return {**shown, "threshold": float(f"{self.threshold:.6g}")}
 
 
-def operating_point(scores: NDArray[np.float64], test: LabelledStays) -> OperatingPoint:
+def operating_point(scores: NDArray[np.float64], test: LabelledStays, *, chances: bool = False) -> OperatingPoint:
     """The threshold that ``FALSE_ALARMS`` of the untouched lie above, and what follows from it.
 
     Args:
         scores: ``[patients]``, finite; higher is stranger.
         test: the stays they are of, some anomalous and some not.
+        chances: whether a score is a probability itself; else one is fitted to it.
     """
     labels = test.labels
+    calibration = _of_chances(scores, labels) if chances else _calibration(scores, labels)
     threshold = threshold_of(scores, test)
     above = scores > threshold
     groups = np.array(test.groups if test.groups is not None else [])
@@ -94,7 +100,8 @@ def operating_point(scores: NDArray[np.float64], test: LabelledStays) -> Operati
         threshold=threshold,
         false_alarms=_proportion(above[~labels]),
         found=_proportion(above[labels]),
-        calibration=_calibration(scores, labels),
+        calibration=calibration,
+        calibration_error=calibration_error(calibration) if chances and calibration else None,
         subgroups=tuple(_subgroup(str(name), groups == name, scores, above, test) for name in np.unique(groups)),
     )
 
@@ -121,6 +128,17 @@ def _subgroup(
     return Subgroup(name, patients, auroc, _proportion(above[among][~labels]), _proportion(above[among][labels]))
 
 
+def calibration_error(calibration: Sequence[Calibrated]) -> float:
+    """Between what was foretold and what happened, on average over stays."""
+    of = sum(one.observed.of for one in calibration)
+    return sum(abs(one.predicted - one.observed.share) * one.observed.of for one in calibration) / of
+
+
+def _of_chances(chances: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[Calibrated, ...]:
+    """As they are, held against all stays."""
+    return _by_rising(chances, labels) if min(labels.sum(), (~labels).sum()) >= FEWEST else ()
+
+
 def _calibration(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[Calibrated, ...]:
     """Isotonic probabilities fitted on one half of the stays, held against the other."""
     order = np.random.default_rng(0).permutation(len(scores))
@@ -128,11 +146,15 @@ def _calibration(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> tupl
     if min(labels[fitted].sum(), (~labels[fitted]).sum(), labels[held].sum()) < FEWEST:
         return ()
     isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores[fitted], labels[fitted])
-    predicted = isotonic.predict(scores[held])
+    return _by_rising(isotonic.predict(scores[held]), labels[held])
+
+
+def _by_rising(predicted: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[Calibrated, ...]:
+    """Parts of as many stays each."""
     rising = np.argsort(predicted, kind="stable")
     return tuple(
-        Calibrated(float(predicted[part].mean()), _proportion(labels[held][part]))
-        for part in np.array_split(rising, min(_CALIBRATION_BINS, max(1, len(held) // FEWEST)))
+        Calibrated(float(predicted[part].mean()), _proportion(labels[part]))
+        for part in np.array_split(rising, min(_CALIBRATION_BINS, max(1, len(labels) // FEWEST)))
     )
 
 
