@@ -146,17 +146,24 @@ class FileWatch:
 
     def version(self) -> tuple[object, object]:
         """Which file it is, and the number of commits by other connections, as this one counts them."""
-        with self._lock, translated(self._file.path, self._file._schema):
-            if _identity(self._file.path) != self._of:
-                self._db.close()
-                self._file.reopen()
-                self._connect()
-            return self._of, self._db.execute("PRAGMA data_version").fetchone()[0]
+        with self._lock:
+            try:
+                return self._looked()
+            except Exception:  # this is asked many times a request: what translates is set up for errors only
+                with translated(self._file.path, self._file._schema):
+                    raise
 
     def close(self) -> None:
         """Give back the connection."""
         with self._lock:
             self._db.close()
+
+    def _looked(self) -> tuple[object, object]:
+        if _identity(self._file.path) != self._of:
+            self._db.close()
+            self._file.reopen()
+            self._connect()
+        return self._of, self._db.execute("PRAGMA data_version").fetchone()[0]
 
     def _connect(self) -> None:
         with translated(self._file.path, self._file._schema):

@@ -15,9 +15,11 @@ from twinward.api.contacts import contacts_router
 from twinward.api.delegations import delegations_router
 from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
+from twinward.api.fhir.context import told_in_fhir
 from twinward.api.fhir.subscriptions import Streaming
 from twinward.api.http import pipeline
 from twinward.api.http.conditions import conditions_checked
+from twinward.api.http.direct import DirectRoutes
 from twinward.api.live import live_router
 from twinward.api.proofs import proofs_router
 from twinward.api.similarity import similarity_router
@@ -62,9 +64,10 @@ def _add_domains(app: FastAPI, node: Node) -> None:
     )
     streams, standing = EventStreams(), node.accounts.require_standing
     streaming = Streaming(subscriptions_of(node), streams, standing)
-    app.include_router(
-        fhir_router(FhirService(node.twins, node.clock, LiveRecords(node.live)), principal_of, streaming, token_url_of)
-    )
+    service = FhirService(node.twins, node.clock, LiveRecords(node.live))
+    fhir = fhir_router(service, principal_of, streaming, token_url_of)
+    app.router.routes.insert(0, DirectRoutes(fhir.routes, told_in_fhir))  # looked at before any of FastAPI's
+    app.include_router(fhir)
     principal_of = conditions_checked(principal_of)  # FHIR's routes see to it themselves
     app.include_router(twins_router(node.twins, node.access, node.audit.writes, streams, principal_of, standing))
     app.include_router(twin_targets_router(node.twins, principal_of))

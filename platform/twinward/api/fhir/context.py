@@ -7,9 +7,9 @@ caller's role), and a reason for breaking the glass in ``X-Justification``: both
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Header, Path, Request
 from fastapi.concurrency import run_in_threadpool
@@ -21,6 +21,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.fhir.openapi import TAKEN
 from twinward.api.http.caller import access_context, stated_in_headers
+from twinward.api.http.direct import Handler
 from twinward.api.http.guard import BodyRefused, read_body
 from twinward.api.http.problems import headers_of
 from twinward.core.errors import TwinwardError
@@ -74,10 +75,10 @@ ResourceType = Annotated[str, Path(json_schema_extra={"enum": sorted(R4_TYPES - 
 
 ResourceId = Annotated[str, Path(json_schema_extra={"pattern": r"^[A-Za-z0-9\-.]{1,64}$"})]
 
+Done = TypeVar("Done")
+
 ContextOf = Callable[..., Awaitable[AccessContext]]
 """The dependency that yields who asks and why; it raises ``NotAuthenticated`` for strangers."""
-
-_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def fhir_context(principal_of: Callable[..., Any]) -> ContextOf:
@@ -91,26 +92,30 @@ def usual_purpose(principal: Principal) -> Purpose:
 
 
 class FhirRoute(APIRoute):
-    """Turns the platform's errors into OperationOutcomes, those of dependencies (sign-in) included."""
+    """A route whose refusals are told in FHIR's words."""
 
-    def get_route_handler(self) -> _Handler:
+    def get_route_handler(self) -> Handler:
         """FastAPI's hook around one route."""
-        handle = super().get_route_handler()
+        return told_in_fhir(super().get_route_handler())
 
-        async def handled(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except TwinwardError as error:
-                return JSONResponse(outcome_of(error), error.http_status, headers_of(error), MEDIA_TYPE)
-            except BodyRefused as refusal:
-                issue = Issue(refusal.code, "", str(refusal.detail))
-                return JSONResponse(operation_outcome([issue]), refusal.status_code, refusal.headers, MEDIA_TYPE)
-            except RequestValidationError as error:
-                where = ".".join(str(part) for part in error.errors()[0]["loc"])
-                issue = Issue("value", "", f"{where}: {error.errors()[0]['msg']}")
-                return JSONResponse(operation_outcome([issue]), 400, media_type=MEDIA_TYPE)
 
-        return handled
+def told_in_fhir(handle: Handler) -> Handler:
+    """The same, with the platform's errors as OperationOutcomes, those of dependencies (sign-in) included."""
+
+    async def handled(request: Request) -> Response:
+        try:
+            return await handle(request)
+        except TwinwardError as error:
+            return JSONResponse(outcome_of(error), error.http_status, headers_of(error), MEDIA_TYPE)
+        except BodyRefused as refusal:
+            issue = Issue(refusal.code, "", str(refusal.detail))
+            return JSONResponse(operation_outcome([issue]), refusal.status_code, refusal.headers, MEDIA_TYPE)
+        except RequestValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"])
+            issue = Issue("value", "", f"{where}: {error.errors()[0]['msg']}")
+            return JSONResponse(operation_outcome([issue]), 400, media_type=MEDIA_TYPE)
+
+    return handled
 
 
 class FhirResponse(JSONResponse):
@@ -134,12 +139,21 @@ def base_of(request: Request) -> str:
     return str(request.base_url).rstrip("/") + PREFIX
 
 
-async def resource_body(request: Request) -> bytes:
-    """The body of a request that carries a resource.
+async def with_resource(request: Request, do: Callable[[bytes], Done]) -> Done:
+    """Do something with a request's resource, in one turn of a thread: whatever walks over it takes time.
 
     Raises ``UnsupportedMedia`` for another media type, ``InvalidResource`` for too many values, and as ``read_body``.
     """
     require_taken(request.headers.getlist("content-type"), TAKEN)
     raw = await read_body(request, REQUEST_LIMITS.size_bytes)
-    await run_in_threadpool(require_few_values, raw, REQUEST_LIMITS)  # before anything walks over them
-    return raw
+
+    def checked() -> Done:
+        require_few_values(raw, REQUEST_LIMITS)  # before anything walks over them
+        return do(raw)
+
+    return await run_in_threadpool(checked)
+
+
+async def resource_body(request: Request) -> bytes:
+    """A request's resource by itself. Raises as ``with_resource``."""
+    return await with_resource(request, bytes)

@@ -19,7 +19,7 @@ from twinward.api.fhir.context import (
     ResourceType,
     base_of,
     fhir,
-    resource_body,
+    with_resource,
 )
 from twinward.api.fhir.openapi import PATCH_BODY, answers, body_of
 from twinward.api.http.conditions import evaluates, of_write
@@ -57,10 +57,14 @@ def add_bundles(router: APIRouter, service: FhirService, context_of: ContextOf) 
         openapi_extra=body_of("Bundle"),
     )
     async def bundle(request: Request, context: AccessContext = Depends(context_of)) -> Response:
-        body = await resource_body(request)
-        require_served("a bundle", request.query_params.multi_items(), ())
-        kind = Batch if await run_in_threadpool(is_batch, body) else Transaction
-        return fhir(await run_in_threadpool(kind(service, context, base_of(request)).run, body))
+        pairs, base = request.query_params.multi_items(), base_of(request)
+
+        def run(body: bytes) -> bytes:
+            require_served("a bundle", pairs, ())
+            kind = Batch if is_batch(body) else Transaction
+            return kind(service, context, base).run(body)
+
+        return fhir(await with_resource(request, run))
 
 
 def add_writes(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
@@ -88,10 +92,11 @@ def _add_create(router: APIRouter, service: FhirService, context_of: ContextOf) 
         context: AccessContext = Depends(context_of),
     ) -> Response:
         kind = resource_type_of(resource_type)
-        body = await _local_body(request)
-        unless = _unless(request, kind, if_none_exist)
-        written = await run_in_threadpool(service.writes.create, context, kind, body, unless=unless)
-        return _written(request, written, prefer)
+
+        def write(body: bytes) -> Written:
+            return service.writes.create(context, kind, body, unless=_unless(request, kind, if_none_exist))
+
+        return _written(request, await _with_local(request, write), prefer)
 
 
 def _unless(request: Request, kind: str, if_none_exist: str | None) -> Query | None:
@@ -118,10 +123,11 @@ def _add_update(router: APIRouter, service: FhirService, context_of: ContextOf) 
     ) -> Response:
         reference_to(resource_type, resource_id)
         _require_no_parameters(service, request, "an update", context)
-        body = await _local_body(request)
-        update = service.writes.update
-        written = await run_in_threadpool(update, context, resource_type, resource_id, body, asked=asked)
-        return _written(request, written, prefer)
+
+        def write(body: bytes) -> Written:
+            return service.writes.update(context, resource_type, resource_id, body, asked=asked)
+
+        return _written(request, await _with_local(request, write), prefer)
 
 
 def _add_patch(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
@@ -179,9 +185,11 @@ def _add_update_where(router: APIRouter, service: FhirService, context_of: Conte
         asked: Preconditions = Depends(of_write),
     ) -> Response:
         kind, where = _where(service, request, resource_type, context)
-        body = await _local_body(request)
-        written = await run_in_threadpool(service.writes.update_where, context, kind, where, body, asked=asked)
-        return _written(request, written, prefer)
+
+        def write(body: bytes) -> Written:
+            return service.writes.update_where(context, kind, where, body, asked=asked)
+
+        return _written(request, await _with_local(request, write), prefer)
 
 
 def _add_patch_where(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
@@ -232,9 +240,10 @@ def _require_no_parameters(service: FhirService, request: Request, what: str, co
         require_served(what, request.query_params.multi_items(), ())
 
 
-async def _local_body(request: Request) -> bytes:
-    """The resource that was sent, its references at this base made relative. Raises as ``resource_body``."""
-    return await run_in_threadpool(local, await resource_body(request), base_of(request))
+async def _with_local(request: Request, do: Callable[[bytes], Written]) -> Written:
+    """``with_resource``, the references in it at this base made relative."""
+    base = base_of(request)
+    return await with_resource(request, lambda body: do(local(body, base)))
 
 
 async def _change(request: Request) -> Callable[[bytes], bytes]:

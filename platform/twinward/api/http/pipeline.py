@@ -4,7 +4,8 @@
 2.  ``PublicAddress`` refuses what was sent to another name (421), and settles the name that links will carry.
 3.  ``Methods`` answers OPTIONS, asks for HEAD as for GET, and says in a 405 which methods there are.
 4.  ``Representation`` knows the tags of packed answers, and labels and packs the answer on its way out.
-5.  The router finds the route. From here on the stages are the route's dependencies, in this order.
+5.  The router finds the route: FHIR's by one look (``direct``), others and what is not there by FastAPI's. From here on
+    the stages are the route's dependencies, in this order.
 6.  The caller (``caller``): a bearer token's account, else 401. Strangers learn no more than that.
 7.  Its form (``representation``): what the route answers with, the caller takes, else 406.
 8.  Its conditions (``conditions``): one that the route does not look at is refused, as it must not look as if it held.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -147,6 +149,7 @@ def _own(scope: Scope) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if port else host
 
 
+@lru_cache(maxsize=256)
 def _host(sent: str) -> str:
     """A Host header without its port, in lower case; empty where it is malformed."""
     try:
@@ -157,6 +160,7 @@ def _host(sent: str) -> str:
     return (parts.hostname or "").rstrip(".").lower() if _AUTHORITY.fullmatch(sent) else ""
 
 
+@lru_cache(maxsize=256)
 def _is_number(host: str) -> bool:
     """Whether it is an IP address: nobody can have one point elsewhere."""
     try:

@@ -57,7 +57,7 @@ def form_checked(principal_of: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     async def caller(request: Request, principal: Principal = Depends(principal_of)) -> Principal:
-        if not request.url.path.endswith("/_search"):  # its form may hold _format: it asks when it has read it
+        if not request.scope["path"].endswith("/_search"):  # its form may hold _format: it asks when it has read it
             require_acceptable(request)
         return principal
 
@@ -80,14 +80,14 @@ def require_acceptable(request: Request, formats: Sequence[str] = ()) -> None:
         NotAcceptable: it cannot be; the message names what it could be.
         BadInput: a header is too long to be looked at, or ``_pretty`` is no boolean.
     """
-    offers = offers_of(request.scope["route"], request.url.path)
-    if _is_fhir(request.url.path) and not set(request.query_params.getlist("_pretty")) <= {"true", "false"}:
+    offers = offers_of(request.scope["route"], request.scope["path"])
+    if _is_fhir(request.scope["path"]) and not set(request.query_params.getlist("_pretty")) <= {"true", "false"}:
         raise BadInput("_pretty is true or false")
     chosen = _asked_by_name(request, formats) or preferred(accept_of(request), offers)
     if chosen is None:
         raise NotAcceptable(f"this is answered as {' or '.join(offers)}", hint="Accept one of them")
     taken = codings_taken(accept_encoding_of(request))
-    given = (codings.IDENTITY, *(codings.CODINGS if is_packed(request.url.path, chosen.name) else ()))
+    given = (codings.IDENTITY, *(codings.CODINGS if is_packed(request.scope["path"], chosen.name) else ()))
     if not set(given) & set(taken):
         raise NotAcceptable(f"this is answered as {' or '.join(given)}", hint="Accept-Encoding takes none of them")
 
@@ -116,7 +116,7 @@ def offers_of(route: Any, path: str) -> tuple[str, ...]:
 
 def label_of(request: Request, name: str) -> str:
     """What ``Content-Type`` says of an answer of a type: the same bytes under the name that was asked for."""
-    family = FHIR_TYPES if name == FHIR and _is_fhir(request.url.path) else PROBLEM_TYPES
+    family = FHIR_TYPES if name == FHIR and _is_fhir(request.scope["path"]) else PROBLEM_TYPES
     if name != family[0]:
         return name
     try:
@@ -146,7 +146,7 @@ def _is_fhir(path: str) -> bool:
 
 
 def _asked_by_name(request: Request, formats: Sequence[str] = ()) -> Chosen | None:
-    if not _is_fhir(request.url.path):
+    if not _is_fhir(request.scope["path"]):
         return None
     named = [format_asked(one) for one in (*request.query_params.getlist("_format"), *formats)]
     return Chosen(named[-1], named[-1]) if named else None
@@ -253,7 +253,7 @@ class _Answer:
             taken = codings_taken(accept_encoding_of(self._request))
         except BadInput:  # a refusal is on its way, which says so
             return codings.IDENTITY
-        if not taken or not is_packed(self._request.url.path, name):
+        if not taken or not is_packed(self._request.scope["path"], name):
             return codings.IDENTITY
         return taken[0] if size_bytes >= LEAST_BYTES or codings.IDENTITY not in taken else codings.IDENTITY
 
