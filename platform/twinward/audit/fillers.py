@@ -16,10 +16,10 @@ from twinward.core.vocabulary import NOBODY, Action, Purpose, Role
 _AT_ONCE: Final = 4096
 
 
-def fill_up(trail: AuditTrail, count: int, at_ms: int) -> None:
-    """Record so many fillers. Raises as ``AuditTrail.record``."""
+def fill_up(trail: AuditTrail, count: int, at_ms: int, beside: str = "yes") -> None:
+    """Record so many fillers; ``beside`` tells the hospital, in them, of what. Raises as ``AuditTrail.record``."""
     for size in _parts(count):
-        trail.record([_filler(at_ms)] * size)
+        trail.record([_filler(at_ms, beside)] * size)
 
 
 def _parts(count: int) -> Iterator[int]:
@@ -28,7 +28,7 @@ def _parts(count: int) -> Iterator[int]:
         count -= _AT_ONCE
 
 
-def _filler(at_ms: int) -> AccessEvent:
+def _filler(at_ms: int, beside: str) -> AccessEvent:
     return AccessEvent(
         at_ms=at_ms,
         agent="node",
@@ -42,5 +42,5 @@ def _filler(at_ms: int) -> AccessEvent:
         reason="a filler, about nobody: the log's size does not tell how many patients something was about",
         policy_hash="",
         consent_version=0,
-        detail=(("filler", "yes"),),
+        detail=(("filler", beside),),
     )

@@ -38,7 +38,7 @@ from twinward.core.config import (
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.private_files import UNFINISHED
 from twinward.node.code_list import CODE_LIST_FILE, VALUE_SETS_FOLDER
-from twinward.node.home import COHORT_LIFE_LOCK, CONTACT_WORK_LOCK, LOCK_FILE
+from twinward.node.home import COHORT_LIFE_LOCK, CONTACT_WORK_LOCK, LOCK_FILE, STUDY_READING_LOCK
 from twinward.node.last_backup import LAST_BACKUP, LastBackup, note_backup
 from twinward.node.restored_home import MARK
 
@@ -64,6 +64,7 @@ _OF_NO_WORTH = frozenset(
         LOCK_FILE,
         COHORT_LIFE_LOCK,
         CONTACT_WORK_LOCK,
+        STUDY_READING_LOCK,
         BREACHES_LOCK,
         CONTACTS_LOCK,
         ERASURES_LOCK,

@@ -31,6 +31,8 @@ RESTORED_FILE = "restored.json"
 CONTACT_WORK_LOCK = "contact-work.lock"
 """In a node's home; it holds nothing: one process at a time tells patients of an approved study."""
 COHORT_LIFE_LOCK = "cohort-life.lock"
+STUDY_READING_LOCK = "study-reading.lock"
+"""In the home of each hospital that reads patients for studies."""
 """In a node's home; it holds nothing: one process at a time decides about the snapshot."""
 _MAX_BYTES = 64
 FOLLOWED_WITHIN_S = 30.0

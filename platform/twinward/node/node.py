@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from twinward.access.account_desk import AccountDesk
     from twinward.access.delegations import Delegations
     from twinward.access.interfaces import Principal
+    from twinward.audit.action_log import ActionLog
     from twinward.breach.service import Breaches
     from twinward.erasure.desk import ErasureDesk
     from twinward.erasure.service import Erasures
@@ -174,13 +175,18 @@ class Node(AccessParts):
             self.access,
         )
 
+    def logged(self, action: Action) -> ActionLog:
+        """The log's events of an action."""
+        from twinward.audit.action_log import ActionLog
+
+        return ActionLog(self.log, self.audit.sealer, action)
+
     @part
     def study_decisions(self) -> StudyDecisions:
         """What this hospital's officers decided on studies, as its log has it."""
-        from twinward.audit.action_log import ActionLog
         from twinward.node.study_decisions import StudyDecisions
 
-        return StudyDecisions(ActionLog(self.log, self.audit.sealer, Action.STUDY))
+        return StudyDecisions(self.logged(Action.STUDY))
 
     @part
     def contacts(self) -> ContactDesk:

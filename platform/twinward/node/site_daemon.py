@@ -33,11 +33,11 @@ from twinward.federation.site_messages import PACE_S
 from twinward.federation.site_socket import SocketServer
 from twinward.federation.study_desk import StudyDesk
 from twinward.node.answers_begin import ReservedSince, begin_of
-from twinward.node.home import home_of
+from twinward.node.home import STUDY_READING_LOCK, home_of
 from twinward.node.lifecycle import open_node
 from twinward.node.node import Node
 from twinward.node.study_approvals import member
-from twinward.node.study_source import VaultStays, memory_of
+from twinward.node.study_source import VaultStays, log_room, memory_of
 
 SOCKET_FILE: Final = "site.sock"
 _STARTED_WITHIN_S: Final = 120.0
@@ -73,6 +73,7 @@ def desk_of(home: Path, name: str, *, pace_s: float = PACE_S) -> Iterator[StudyD
         begin = begin_of(place.parent, ledger)
         identity, memory = one.identity(), AnsweredRounds(place)
         stack.callback(memory.close)
+        log_room(one.node, memory, place.with_name(STUDY_READING_LOCK)).complete()
         witness = one.node.identity.witness_keys()
 
         def own_budget(approval: Approval) -> LedgerOwnBudget:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,7 @@ import msgspec
 from twinward.access.interfaces import Principal
 from twinward.core.config import ANSWERS_FILE, Settings
 from twinward.core.errors import NotAtWork
+from twinward.core.vocabulary import Action
 from twinward.features.derivation import Measurement
 from twinward.features.monitored_stays import Stays
 from twinward.features.signal_schema import ICU, SignalSchema
@@ -21,10 +22,10 @@ from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.federation.disease_groups import DiseaseGroup, group_of
 from twinward.fhir.mapping.coded_facts import facts_of
 from twinward.fhir.mapping.records import measurements_of
-from twinward.node.home import home_of
+from twinward.node.home import STUDY_READING_LOCK, home_of
 from twinward.node.lifecycle import join_as_peer, open_node
 from twinward.node.node import Node
-from twinward.node.study_log_room import fill_room
+from twinward.node.study_log_room import StudyLogRoom
 from twinward.twins.read.cohorts import StayReader
 from twinward.vault.interfaces import Record
 
@@ -61,20 +62,22 @@ class VaultStays:
         if self._reader is None:
             known = self.researcher if node is self._own else replace(self.researcher, standing=None)
             self._reader = StayReader(node.twins, node.vault, node.access, known, measure=measured_in)
-        try:
-            return self._reader.stays(study, signals)
-        finally:
-            self._fill(node, "stays" if signals == ICU else "measurements")
+        with self._room(node) as room, room.reading("stays" if signals == ICU else "measurements", study) as logged:
+            try:
+                return self._reader.stays(study, signals)
+            finally:
+                logged.append(self._reader.decided)
 
     def groups(self, groups: Sequence[DiseaseGroup]) -> Sequence[str]:
         """Which of these each of them is in, by the Conditions on record that consent lets research read."""
         if self._reader is None:
             return []
         self._require_standing()
-        try:
-            return [group_of(facts, groups) for facts in self._reader.conditions(recorded_in)]
-        finally:
-            self._fill(self._opened(), "conditions")
+        with self._room(self._opened()) as room, room.reading("conditions", self._reader.study) as logged:
+            try:
+                return [group_of(facts, groups) for facts in self._reader.conditions(recorded_in)]
+            finally:
+                logged.append(self._reader.decided)
 
     def withdrawn(self) -> frozenset[int]:
         """Which of them have withdrawn since."""
@@ -83,11 +86,12 @@ class VaultStays:
         self._require_standing()
         return self._reader.withdrawn()
 
-    def _fill(self, node: Node, kind: str) -> None:
-        """Let the log not tell how many patients were read, nor up to which of them where one could not be."""
-        assert self._reader is not None and self._own is not None  # noqa: S101, PT018 - it has just read
+    @contextmanager
+    def _room(self, node: Node) -> Iterator[StudyLogRoom]:
+        """Lets the log not tell how many patients were read, nor up to which of them where one could not be."""
+        assert self._own is not None  # noqa: S101 - it was opened with the other
         with closing(AnsweredRounds(memory_of(self._own.settings, self.name))) as memory:
-            fill_room(node.audit, memory, kind, self._reader.decided, node.clock.now_ms())
+            yield log_room(node, memory, memory_of(self._own.settings, self.name).with_name(STUDY_READING_LOCK))
 
     def _require_standing(self) -> None:
         """Raise ``NotAuthenticated`` where the researcher's account is good no longer."""
@@ -105,6 +109,11 @@ class VaultStays:
                 self._open.callback(node.close)
             self._node = node
         return self._node
+
+
+def log_room(node: Node, memory: AnsweredRounds, lock: Path) -> StudyLogRoom:
+    """By how much a hospital's log grows."""
+    return StudyLogRoom(node.audit, node.logged(Action.TRAIN), node.logged(Action.NOTE), memory, lock, node.clock)
 
 
 def measured_in(record: Record) -> Iterator[Measurement]:

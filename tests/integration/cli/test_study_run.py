@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded, wit
 from twinward.node.study_log_room import STEP
 from twinward.node.study_run import JOURNAL_FILE, model_path, paid_for, run_study, sites_of
 from twinward.node.study_source import VaultStays
+from twinward.twins.read import cohorts
 
 HOSPITALS = ("st-anna", "northgate", "lakeside")
 CAP = 300_000
@@ -421,3 +423,29 @@ def test_the_log_grows_by_a_noisy_number_that_does_not_follow_the_patients(
     listed = filled.asked("audit", "list", "--as", "olga", "--action", "train", "--limit", "500")["events"]
     own = [dict(one["detail"])["study"] for one in listed]
     assert [own.count(name) for name in ("s-1", "s-2")] == [read[0] + read[2], read[1]]  # each patient's, as ever
+
+
+@pytest.mark.slow
+def test_a_reading_that_was_killed_is_completed_by_the_next(filled: Hospital) -> None:
+    """kill -9 among the patients: afterwards the log has grown as if it had not been."""
+    with open_node(filled.home) as node:
+        marie, log = node.accounts.named("marie"), node.log.store
+        source = VaultStays(filled.home, "st-anna", marie)
+        start = log.size()
+        source.stays("before", ICU)
+        once = log.size() - start
+        process = multiprocessing.get_context("spawn").Process(target=_read_and_die, args=(filled.home, marie))
+        process.start()
+        process.join(120)
+        assert process.exitcode == -signal.SIGKILL
+        assert 0 < log.size() - start - once < once
+        source.stays("after", ICU)
+        assert log.size() - start == 3 * once
+
+
+def _read_and_die(home: Path, marie: Principal) -> None:
+    def die(some: bytes) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    cohorts.decode_stay = die
+    VaultStays(home, "st-anna", marie).stays("killed", ICU)

@@ -87,17 +87,28 @@ class LogRoom(AnswersBase, table=True):
     room: int
 
 
+class OpenReading(AnswersBase, table=True):
+    """A reading of patients for a study that was begun, and whose room is not known to be full yet."""
+
+    __tablename__ = "open_readings"
+    __table_args__ = WITHOUT_ROWID
+
+    kind: str = Field(primary_key=True)
+    study: str
+    log_size: int
+
+
 ANSWERS: Final = Schema(
     name="answers",
     application_id=0x54574152,  # "TWAR"
-    version=4,
+    version=5,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: AnswersBase.metadata,
     unnumbered=1,
     unavailable=store_unavailable,
 )
 _answers, _keys, _seals = table_of(Answer), table_of(RoundKey), table_of(Seal)
-_requests, _rooms = table_of(SignedRequest), table_of(LogRoom)
+_requests, _rooms, _readings = table_of(SignedRequest), table_of(LogRoom), table_of(OpenReading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +215,23 @@ class AnsweredRounds:
             db.execute(delete(_rooms).where(_rooms.c.kind == kind))
             db.execute(insert(_rooms).values(kind=kind, room=room))
         return room
+
+    def begin_reading(self, kind: str, study: str, log_size: int) -> None:
+        """Note, on disk when this returns, that patients are about to be read; the log has so many entries."""
+        with _translated(), self._database.writing() as db:
+            db.execute(delete(_readings).where(_readings.c.kind == kind))
+            db.execute(insert(_readings).values(kind=kind, study=study, log_size=log_size))
+
+    def end_reading(self, kind: str) -> None:
+        """The log grew by all of its room."""
+        with _translated(), self._database.writing() as db:
+            db.execute(delete(_readings).where(_readings.c.kind == kind))
+
+    def open_readings(self) -> list[tuple[str, str, int]]:
+        """Kind, study and size of the log at the beginning, of readings that were begun and not ended."""
+        with _translated(), self._database.reading() as db:
+            rows = db.execute(select(_readings.c.kind, _readings.c.study, _readings.c.log_size))
+            return [(str(kind), str(study), int(size)) for kind, study, size in rows]
 
     def keep(
         self, study: bytes, answer: AnsweredRound, *, next_key: bytes | None = None, sealed: Sealed | None = None

@@ -133,7 +133,8 @@ class StayReader:
         self._action = action
         self._measure = measure
         self._read: dict[TwinId, list[AccessRequest]] = {}
-        self._study = ""
+        self.study = ""
+        """What stays were read for last."""
         self.decided = 0
         """How many accesses the last reading logged."""
 
@@ -160,7 +161,7 @@ class StayReader:
                 stay = build_stay(signals, measured)
                 if stay is not None:
                     found[twin] = (stay, requests)
-        self._read, self._study = {twin: requests for twin, (_, requests) in found.items()}, study
+        self._read, self.study = {twin: requests for twin, (_, requests) in found.items()}, study
         return {twin: stay for twin, (stay, _) in found.items()}
 
     def conditions(self, measure: Measure) -> list[frozenset[str]]:
@@ -170,7 +171,7 @@ class StayReader:
         """
         found: dict[TwinId, frozenset[str]] = {}
         self.decided = 0
-        for permit, records in self._opened(list(self._read), Category.CONDITIONS, CONDITION_TYPE, self._study):
+        for permit, records in self._opened(list(self._read), Category.CONDITIONS, CONDITION_TYPE, self.study):
             if permit.request.twin is not None:
                 facts = (fact for record in records for fact in measure(record))
                 found[permit.request.twin] = frozenset(one.code for one in facts if one.value == Recorded.CURRENT)
