@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks.readme import DOCUMENTS, OF_LONG_ROWS, PLACES, problems, wide_rows
+from tests.kept_homes import founded
 from twinward.core.config import Settings
 from twinward.demo.accounts import open_accounts
 from twinward.demo.display import Silent
@@ -30,7 +31,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 @pytest.fixture
 def hospital(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A served node with a cohort; its address and a vendor's token."""
-    node = create_node(Settings.load(tmp_path / "home"))
+    node = founded(tmp_path / "home")
     try:
         accounts = open_accounts(node)
         admitted = seal_patients(node, Silent(), bundles=None, count=8, seed=1)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kept_homes import founded
 from twinward.access.errors import AnotherOfficers, SignInRefused
 from twinward.access.interfaces import NODE, AccessContext, Principal
-from twinward.core.config import Settings
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Purpose, Role
-from twinward.node import Node, create_node
+from twinward.node import Node
 
 OLGA, OTTO = (Principal(name, Role.OFFICER, name.title()) for name in ("olga", "otto"))
 BY_OLGA = AccessContext(OLGA, Purpose.COMPLIANCE)
@@ -20,7 +20,7 @@ PASSWORD, OTHER = "three words unlike others", "four words quite unlike those"
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = create_node(Settings.load(tmp_path_factory.mktemp("two") / "home"))
+    made = founded(tmp_path_factory.mktemp("two") / "home")
     for one in (OLGA, OTTO, Principal("dr-lee", Role.CLINICIAN)):
         made.accounts.add_person(one, PASSWORD)
     yield made

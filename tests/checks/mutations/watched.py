@@ -34,6 +34,10 @@ ANSWERS: Final = "tests/conformance/test_small_stores.py tests/adversarial/feder
 MASKS: Final = "tests/unit/federation/test_secure_aggregation.py"
 RELEASE: Final = "tests/unit/similarity/test_release.py tests/properties/similarity/test_release_groups.py"
 SUMS: Final = "tests/unit/federation/test_dp_sum.py tests/properties/federation/test_sums.py"
+ROUNDS: Final = "tests/integration/federation/test_dropouts.py tests/adversarial/federation/test_two_survivor_sets.py"
+THINGS: Final = "tests/integration/things/test_things.py tests/integration/things/test_wards.py"
+EXCHANGE: Final = "tests/unit/exchange tests/integration/cli/test_exchange.py"
+OUTBREAK: Final = "tests/integration/cli/test_outbreak.py"
 
 WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/permits.py": ACCESS,
@@ -75,6 +79,15 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/federation/privacy/dp_sum.py": SUMS,
     "platform/twinward/federation/aggregation/sealing.py": "tests/adversarial/federation/test_two_survivor_sets.py",
     "platform/twinward/federation/aggregation/secure_aggregation.py": f"{MASKS} {SUMS}",
+    "platform/twinward/federation/rounds.py": ROUNDS,
+    "platform/twinward/things/relations.py": THINGS,
+    "platform/twinward/things/interactions.py": THINGS,
+    "platform/twinward/things/service.py": THINGS,
+    "platform/twinward/things/wards.py": THINGS,
+    "platform/twinward/things/suppression.py": THINGS,
+    "platform/twinward/exchange/service.py": EXCHANGE,
+    "platform/twinward/outbreak/alerts.py": OUTBREAK,
+    "platform/twinward/outbreak/continual.py": "tests/properties/outbreak/test_continual.py",
     "platform/twinward/similarity/release/policy.py": RELEASE,
     "platform/twinward/similarity/release/history.py": "tests/unit/similarity/test_release_history.py",
     "crypto/twinward_crypto/envelope.py": "tests/unit/crypto_core/test_envelope.py",

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from twinward.core.config import Settings
+from tests.kept_homes import founded
 from twinward.fhir.bulk.synthetic_patients import patient_bundle
-from twinward.node import create_node
 
 _PROGRAM = """
 import json, sys
@@ -39,7 +38,7 @@ STORES = ("sqlalchemy", "sqlmodel", "alembic", "psycopg", "twinward.vault", "twi
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("loaded") / "home"
-    create_node(Settings.load(made)).close()
+    founded(made).close()
     (made.parent / "patient.json").write_bytes(patient_bundle(0, seed=1))
     return made
 

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.console.test_console import sign_in
+from tests.kept_homes import founded
 from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.errors import AccessDenied, PermitInvalid, SignInEnded
 from twinward.access.interfaces import AccessContext, Permit
@@ -18,10 +19,9 @@ from twinward.api.app import create_app
 from twinward.cli.delegations import _moment
 from twinward.console import mount
 from twinward.core.clock import FixedClock
-from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-from twinward.node import Node, create_node, open_node
+from twinward.node import Node, open_node
 
 PASSWORD = "correct horse battery"
 DAY_MS = 86_400_000
@@ -33,7 +33,7 @@ class Ward:
 
     def __init__(self, home: Path) -> None:
         self.clock = FixedClock()
-        self.node = create_node(Settings(home=home), clock=self.clock)
+        self.node = founded(home, self.clock)
         people = (
             *(("olga", Role.OFFICER, "data office"), ("ben", Role.OFFICER, "")),
             *(("dr-lee", Role.CLINICIAN, "cardiology"), ("kim", Role.RESEARCHER, "study office")),

@@ -13,16 +13,15 @@ from fastapi.testclient import TestClient
 from tests.integration.console.fixtures import OFFICER, PASSWORD, SYSTEMS
 from tests.integration.console.test_accesses_page import token_of
 from tests.integration.console.test_console import sign_in
+from tests.kept_homes import founded
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.api.app import create_app
 from twinward.audit.queries import day_of
 from twinward.console import mount
 from twinward.core.clock import FixedClock
-from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-from twinward.node import create_node
 from twinward.overview.log import permit_to_examine
 from twinward.review.errors import NoSuchVisit, OwnAccess, ReviewConflict
 from twinward.review.models import Verdict
@@ -73,7 +72,7 @@ class Ward:
 
     def __init__(self, home: Path) -> None:
         self.clock = FixedClock()
-        self.node = create_node(Settings(home=home), clock=self.clock)
+        self.node = founded(home, self.clock)
         accounts = self.node.accounts
         accounts.add_person(OFFICER, PASSWORD)
         accounts.add_person(OTHER, PASSWORD)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
+from tests.kept_homes import founded
 from tests.tlog_client import number_path, read_log
 from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
@@ -31,7 +32,7 @@ SIGNER = NoteSigner("log.example/files", b"\1" * 32)
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    node = create_node(Settings.load(tmp_path_factory.mktemp("files") / "home"))
+    node = founded(tmp_path_factory.mktemp("files") / "home")
     grow(node.log, SIZE)
     node.audit.checkpoint_and_anchor()
     yield node

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from twinward.core.config import ANSWERS_BEGIN_FILE, ANSWERS_FILE, Settings
+from tests.kept_homes import founded
+from twinward.core.config import ANSWERS_BEGIN_FILE, ANSWERS_FILE
 from twinward.core.errors import BadInput
 from twinward.federation.errors import RoundRefused
 from twinward.federation.ledger_adapters import LedgerReservations
 from twinward.federation.models import COHORT
-from twinward.node import Node, create_node
+from twinward.node import Node
 from twinward.node.answers_begin import Begin, ReservedSince, begin_of
 from twinward_contracts.bindings import BudgetLedger
 from twinward_ledger.anchoring.agreement import sign_as
@@ -23,7 +24,7 @@ HOSPITALS = ("st-anna", "northgate", "lakeside")
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
-    made = create_node(Settings.load(tmp_path / "home"))
+    made = founded(tmp_path / "home")
     for hospital in HOSPITALS:
         made.consortium.cap_privacy(hospital, COHORT, 1000)
     yield made

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import run
+from tests.kept_homes import founded
 from tests.key_services import SERVICES, Service, service
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.ids import new_twin_id
@@ -138,7 +139,7 @@ def test_a_home_that_noted_no_log_key_is_held_against_its_signed_log(
 
 
 def test_the_keys_of_another_member_are_not_made_anew_either(tmp_path: Path) -> None:
-    create_node(Settings.load(tmp_path / "node")).close()
+    founded(tmp_path / "node").close()
     keys = (tmp_path / "node/peers/northgate/keys").rename(tmp_path / "aside")
     assert "no key store" in refusal(tmp_path / "node", "node", "status")
     assert not (tmp_path / "node/peers/northgate/keys").exists()

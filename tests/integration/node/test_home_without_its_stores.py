@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import run
-from twinward.core.config import FILE_NAME, Settings
-from twinward.node import create_node, open_node
+from tests.kept_homes import founded
+from twinward.core.config import FILE_NAME
+from twinward.node import open_node
 
 COMMANDS = (
     ("node", "status"),
@@ -36,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A node with one patient and an anchored log."""
     folder = tmp_path_factory.mktemp("stores")
     home = folder / "node"
-    create_node(Settings.load(home)).close()
+    founded(home).close()
     (folder / "one.ndjson").write_text('{"resourceType": "Patient", "id": "a"}\n')
     assert run("twin", "import", str(folder / "one.ndjson"), "--home", str(home)).exit_code == 0
     with open_node(home) as node:
@@ -174,7 +175,7 @@ def test_another_log_of_the_same_key_is_told(home: Path) -> None:
 
 
 def test_a_new_home_that_nothing_happened_in_opens(tmp_path: Path) -> None:
-    create_node(Settings.load(tmp_path / "node")).close()
+    founded(tmp_path / "node").close()
     with open_node(tmp_path / "node") as node:
         node.heartbeat()
         node.audit.checkpoint_and_anchor()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kept_homes import founded
 from twinward.core.config import Settings
 from twinward.core.errors import Unavailable
 from twinward.core.ids import new_twin_id
@@ -97,7 +98,7 @@ def test_a_node_moves_to_hybrid_wrapping_by_a_rotation(home: Path, monkeypatch: 
 
 
 def test_a_closed_node_has_given_back_its_key_service(home: Path) -> None:
-    made = create_node(Settings.load(home))
+    made = founded(home)
     made.close()
     made.close()
     with pytest.raises(KeyProviderError, match="closed"):

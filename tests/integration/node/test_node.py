@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kept_homes import founded
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.clock import FixedClock
@@ -25,7 +26,7 @@ OFFICER = Principal("olga", Role.OFFICER)
 
 def test_everything_is_there_again_after_reopening(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    node = create_node(Settings.load(home))
+    node = founded(home)
     receipts = node.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(2, 1))
     first = node.audit.checkpoint_and_anchor()
     assert first.problem == ""
@@ -48,7 +49,7 @@ def test_a_node_looks_at_what_records_tell_before_it_shows_them(tmp_path: Path) 
     plain = ImportRecord("Observation/plain", "Observation", Category.LABS, b'{"resourceType":"Observation"}')
     filed_before = ImportRecord("Observation/old", "Observation", Category.LABS, told)
     patient = ImportRecord("Patient/p", "Patient", Category.DEMOGRAPHICS, b'{"resourceType":"Patient"}')
-    create_node(Settings.load(tmp_path / "home")).close()
+    founded(tmp_path / "home").close()
     with open_node(tmp_path / "home") as node:
         twin = node.twins.ingest(
             AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), PatientImport("Patient/p", (patient, plain, filed_before))
@@ -107,7 +108,7 @@ def test_a_node_that_cannot_be_made_leaves_nothing_behind(
 
 
 def test_a_missing_consortium_is_not_founded_anew(tmp_path: Path) -> None:
-    create_node(Settings.load(tmp_path / "home")).close()
+    founded(tmp_path / "home").close()
     (tmp_path / "home" / "consortium.json").unlink()
     with open_node(tmp_path / "home") as node:
         assert node.twins.all() == []
@@ -148,7 +149,7 @@ def test_settings_written_are_settings_read(tmp_path: Path) -> None:
 
 
 def test_a_peer_has_keys_vault_and_log_of_its_own(tmp_path: Path) -> None:
-    node = create_node(Settings.load(tmp_path / "home"), clock=FixedClock())
+    node = founded(tmp_path / "home", FixedClock())
     peer = join_as_peer(node, "northgate")
     assert peer.log.key != node.log.key
     peer.access.decide(AccessRequest(SYSTEM, Action.WRITE, Purpose.RECORD_MANAGEMENT))
@@ -159,7 +160,7 @@ def test_a_peer_has_keys_vault_and_log_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_second_node_in_the_same_home_is_refused(tmp_path: Path) -> None:
-    create_node(Settings.load(tmp_path / "home")).close()
+    founded(tmp_path / "home").close()
     with pytest.raises(Conflict):
         create_node(Settings.load(tmp_path / "home"))
 
@@ -167,7 +168,7 @@ def test_a_second_node_in_the_same_home_is_refused(tmp_path: Path) -> None:
 def test_a_no_waits_for_no_chain(tmp_path: Path) -> None:
     """Who withdraws or is erased leaves the kept indexes at once, whatever the consortium's contracts do."""
     home = tmp_path / "home"
-    with closing(create_node(Settings.load(home))) as node:
+    with closing(founded(home)) as node:
         node.accounts.add_person(OFFICER, "correct horse battery")
         records = AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)
         twins = [node.twins.ingest(records, one).twin for one in generate_cohort(2, 7)]

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from tests.kept_homes import founded
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.audit.models import AccessEvent
@@ -76,7 +77,7 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
-    node = create_node(Settings.load(tmp_path_factory.mktemp("records") / "node"))
+    node = founded(tmp_path_factory.mktemp("records") / "node")
     try:
         twins = [
             node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one).twin

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kept_homes import founded
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.clock import FixedClock
-from twinward.core.config import Settings
 from twinward.core.vocabulary import Category, Purpose, Role
 from twinward.features.monitored_stays import decode_stay, encode_stay
 from twinward.federation.stays.simulated import simulate_stays
-from twinward.node import SYSTEM, Node, create_node
+from twinward.node import SYSTEM, Node
 from twinward.twins.errors import BelongsToAnother
 from twinward.twins.ingest.bulk_create import NewPatient, bulk_create
 from twinward.twins.models import ImportRecord
@@ -38,7 +38,7 @@ def patients(first: int = 0) -> list[NewPatient]:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
-    return create_node(Settings.load(tmp_path / "home"), clock=FixedClock())
+    return founded(tmp_path / "home", FixedClock())
 
 
 def test_a_batch_is_admitted_logged_and_found_again(node: Node) -> None:

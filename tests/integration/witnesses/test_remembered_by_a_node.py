@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.kept_homes import founded
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.proofs.trust import check_proof
 from twinward.consortium.witness.health import health_of
-from twinward.core.config import Settings
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Purpose, Role
-from twinward.node import Node, create_node, open_node
+from twinward.node import Node, open_node
 from twinward_ledger.stores.witness_memory import RECORD_AFTER_MS, Standing
 
 OFFICER = Principal("olga", Role.OFFICER)
@@ -27,7 +27,7 @@ def said(node: Node) -> list[str]:
 
 def test_a_memory_that_was_altered_or_deleted_begins_anew_and_the_log_says_so(tmp_path: Path) -> None:
     home = tmp_path / "node"
-    create_node(Settings.load(home)).close()
+    founded(home).close()
     with open_node(home) as node:
         node.audit.checkpoint_and_anchor()
         key = str(node.witnesses[0].key)
@@ -55,7 +55,7 @@ def test_a_memory_that_was_altered_or_deleted_begins_anew_and_the_log_says_so(tm
 def test_anchors_that_storage_took_away_or_altered_prove_nothing_false(tmp_path: Path) -> None:
     """Everything in anchors.db is signed by others and held against the chain: to turn it back costs a notice."""
     home = tmp_path / "node"
-    create_node(Settings.load(home)).close()
+    founded(home).close()
     with open_node(home) as node:
         said(node)
         outcome = node.audit.checkpoint_and_anchor()
