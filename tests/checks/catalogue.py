@@ -22,6 +22,7 @@ from tests.tools import ROOT
 from twinward.access import emergencies, policy_desk
 from twinward.access.policy import NOT_COVERED, Policy
 from twinward.access.policy_rules import rules
+from twinward.audit import fillers
 from twinward.audit.events import plain_words, wording
 from twinward.breach import service as breaches
 from twinward.breach.models import Audience
@@ -107,7 +108,7 @@ def _tables() -> Iterator[str]:
     yield from QUERY_FIELDS
     yield from (proposals.WAITING, proposals.UNDER_WAY, proposals.ERASED, proposals.WITHDRAWN, proposals.MOOT)
     yield from ("over", "to come")  # of a role that is lent (``access.account_store``)
-    yield from ("opened", "assessed", "drafted", "noted", "notified", "closed")
+    yield from ("opened", "counting", "assessed", "drafted", "noted", "notified", "closed")
     words = plain_words
     for table in (words.WHATS, words.WHYS, words.WHOS, words.SEARCHED, words.CONSENTED, words.INVITATIONS):
         yield from table.values()
@@ -117,6 +118,8 @@ def _tables() -> Iterator[str]:
     yield from words.WAYS_IN
     yield from RELATIONS.values()
     yield from wording.deeds()
+    yield from ("the password was right", fillers.REASON)
+    yield from refusals.of_the_ledger()
 
 
 def catalogue(language: Language) -> Catalog:

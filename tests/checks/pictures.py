@@ -36,6 +36,7 @@ PATIENCE_MS: Final = 180_000
 NO_PICTURE: Final[Mapping[str, str]] = {
     "/console/accesses/list.csv": "a file",
     "/console/breaches/{name}/file": "a file",
+    "/console/breaches/{name}/progress": "for scripts",
     "/console/confirm/hospital": "leads to the hospital's sign-in",
     "/console/consistency": "for scripts",
     "/console/contacts/{name}/people.csv": "a file",
@@ -44,7 +45,9 @@ NO_PICTURE: Final[Mapping[str, str]] = {
     "/console/my/accesses.json": "a file",
     "/console/my/accesses.pdf": "a file",
     "/console/my/record.json": "a file",
+    "/console/policy/{name}/progress": "for scripts",
     "/console/proofs/{index}": "for scripts",
+    "/console/reviews/progress/{day}": "for scripts",
     "/console/sign-in/code": "in the middle of signing in only",
     "/console/sign-in/hospital": "leads to the hospital's sign-in",
     "/console/sign-in/hospital/callback": "comes from the hospital's sign-in",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,20 @@ def texts(path: Path) -> Iterator[str]:
                 continue
             where = f"{path.relative_to(ROOT)}:{part.lineno}"
             raise ValueError(f"{where}: write sentence(…, name=value), or it stays English: {ast.unparse(part)}")
+
+
+def of_the_ledger() -> Iterator[str]:
+    """What the log's own library finds wrong with a log, with numbers as ``core.sentences.of_numbers`` takes them."""
+    for path in sorted((ROOT / "ledger/twinward_ledger").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and _name(node.func) in ("LogCorrupt", "NoSuchEntry") and node.args:
+                said, count = node.args[0], itertools.count()
+                parts = said.values if isinstance(said, ast.JoinedStr) else [said]
+                written = isinstance(said, ast.Constant | ast.JoinedStr)
+                if written and not any(ast.unparse(one) == "{error}" for one in parts):  # whose own words stay English
+                    yield "".join(
+                        str(one.value) if isinstance(one, ast.Constant) else f"{{n{next(count)}}}" for one in parts
+                    )
 
 
 def _refusals(path: Path) -> Iterator[ast.expr]:

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -24,7 +24,7 @@ from typing import Any, Final
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS, Visit
-from tests.tools import require
+from tests.tools import ROOT, require
 
 PORT: Final = 8731
 ORIGIN: Final = f"http://localhost:{PORT}"
@@ -40,6 +40,12 @@ AUTHENTICATOR: Final = {
 }
 TERMINAL: Final = """<body style="margin:0;background:#1b1f24;color:#e6e6e6;padding:24px 28px">
 <pre style="font:15px/1.45 'DejaVu Sans Mono',monospace;margin:0;white-space:pre-wrap"><b>$ {}</b>\n{}</pre></body>"""
+VERIFIER: Final = ROOT / "ledger/twinward_ledger/standalone/twinward_verify.py"
+RULE: Final = """
+@id("researchers-take-nothing-out")
+@say("researchers may not take records out of the hospital")
+forbid (principal, action == Action::"export", resource) when { principal.role == "researcher" };
+"""
 SCREENS: Final = 1.6
 """How many screens of 800 pixels a picture shows of a long page."""
 
@@ -49,7 +55,7 @@ class Walk:
 
     def __init__(self, browser: Browser, home: Path, folder: Path, person: str) -> None:
         self.secrets: dict[str, Any] = json.loads(home.with_suffix(".secrets.json").read_text())
-        self._home, self._folder, self._person, self._number = home, folder, person, 0
+        self.browser, self._home, self.folder, self._person, self._number = browser, home, folder, person, 0
         context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
         self.visit = Visit(context, context.new_page(), ORIGIN)
         self.page.set_default_timeout(PATIENCE_MS)
@@ -62,6 +68,12 @@ class Walk:
     def sign_in(self, account: str) -> None:
         """By password, as whoever has no passkey yet."""
         self.visit.sign_in(self.secrets["password"], account)
+
+    def beside(self, account: str) -> Walk:
+        """Somebody else at a browser of their own, signed in."""
+        other = Walk(self.browser, self._home, self.folder, account)
+        other.sign_in(account)
+        return other
 
     def go(self, name: str, path: str) -> None:
         """Open an address."""
@@ -90,12 +102,20 @@ class Walk:
 
     def typed(self, name: str, *words: str, token: str = "", at_home: bool = False, shown: int = 36) -> None:
         """One command of ``twinward``, as somebody reads it at a terminal 110 columns wide."""
-        said = {"COLUMNS": "110", "TERM": "dumb"} | ({"TWINWARD_TOKEN": token} if token else {})
+        said = {"TWINWARD_TOKEN": token} if token else {}
         line = [*words, *(["--home", str(self._home)] if at_home else [])]
+        self._ran(name, f"twinward {' '.join(words)}", [*TWINWARD, *line], said, shown)
+
+    def audited(self, name: str, *words: str) -> None:
+        """What the auditor's own program says, which has nothing of the hospital's but two files."""
+        shown = " ".join(Path(one).name for one in words)
+        self._ran(name, f"python twinward_verify.py {shown}", [sys.executable, "-I", str(VERIFIER), *words], {}, 36)
+
+    def _ran(self, name: str, typed: str, command: Sequence[str], said: Mapping[str, str], shown: int) -> None:
         begun = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "twinward", *line],
-            env=os.environ | said,
+            command,
+            env=os.environ | {"COLUMNS": "110", "TERM": "dumb"} | said,
             capture_output=True,
             text=True,
             check=False,
@@ -104,7 +124,7 @@ class Walk:
         lines = (done.stdout + done.stderr).splitlines()
         told = "\n".join(lines[:shown] + ([f"… and {len(lines) - shown} lines more"] if len(lines) > shown else []))
         self.page.goto("about:blank")  # a page of the console would forbid the style
-        self.page.set_content(TERMINAL.format(escape("twinward " + " ".join(words)), escape(told)))
+        self.page.set_content(TERMINAL.format(escape(typed), escape(told)))
         self._kept(f"{name} (ends with {done.returncode})", took, took)
 
     def _kept(self, name: str, loaded: float, proven: float) -> None:
@@ -113,7 +133,7 @@ class Walk:
         bottom = "Math.max(...[...document.body.children].map(one => one.getBoundingClientRect().bottom))"
         height = min(int(800 * SCREENS), int(self.page.evaluate(bottom)) + 24)
         clip = {"x": 0, "y": 0, "width": 1280, "height": height}
-        self.page.screenshot(path=self._folder / file, full_page=True, clip=clip)  # type: ignore[arg-type]
+        self.page.screenshot(path=self.folder / file, full_page=True, clip=clip)  # type: ignore[arg-type]
         print(f"{self._person:9} {name:44} {loaded:6.2f} s {proven:6.2f} s")  # noqa: T201
 
     def end(self) -> None:
@@ -149,10 +169,16 @@ def officer(walk: Walk) -> None:
     walk.press("zula found", "button:text-is('Look up')")
     walk.press("accesses to zula", "td a.mono >> nth=0")
     _answers(walk)
-    for name in ("breaches", "verify", "node", "policy", "accounts", "studies", "outside", "consents"):
+    for name in ("verify", "node", "accounts", "studies", "outside"):
         walk.go(name, f"/console/{name}")
     walk.go("vendor acme", "/console/outside/acme")
-    walk.go("take out antonina", f"/console/exports/{walk.secrets['twins']['antonina']}/pdf")
+    _consents(walk)
+    second = walk.beside("otto")
+    _policy(walk, second)
+    _erasure(walk, second)
+    second.end()
+    walk.go("take out antonina on paper", f"/console/exports/{walk.secrets['twins']['antonina']}/pdf")
+    _evidence(walk)
 
 
 def _answers(walk: Walk) -> None:
@@ -174,7 +200,71 @@ def _answers(walk: Walk) -> None:
     page.fill("#subject", "dr-moen")
     page.fill("#since", f"{yesterday:%Y-%m-%dT00:00}")
     walk.press("a case is open", "button:text-is('Open the case')")
-    walk.press("who is affected", "button:has-text('Count')")
+    walk.press("a count is asked for", "button:has-text('Count')")
+    walk.step("who is affected", lambda: page.wait_for_selector("text=How one knows"))
+    walk.press("a draft to the authority", "button:text-is('Write the first draft') >> nth=0")
+
+
+def _consents(walk: Walk) -> None:
+    """What Zula consented to, and what another consent would change."""
+    page = walk.page
+    walk.go("consents without a twin", "/console/consents")
+    walk.go("consents of zula", f"/console/consents?twin={walk.secrets['twins']['zula']}")
+    page.locator("input[name=add] >> nth=0").check()
+    walk.press("another consent would change", "button:text-is('See what would change')")
+
+
+def _policy(walk: Walk, second: Walk) -> None:
+    """A rule more: looked at, proposed, and approved by somebody else."""
+    page = walk.page
+    walk.go("policy", "/console/policy")
+    if "researchers-take-nothing-out" in page.input_value("#text"):
+        return  # an earlier walk's
+    page.fill("#text", page.input_value("#text") + RULE)
+    walk.press("what the policy would change", "button:text-is('See what would change')")
+    page.fill("#reason", "the ethics board decided so on Monday")
+    walk.press("policy proposed", "button:has-text('Propose')")
+    second.go("policy waits", "/console/policy")
+    second.press("policy approved", "button:has-text('Approve')")
+
+
+def _erasure(walk: Walk, second: Walk) -> None:
+    """A patient asked to be forgotten: looked at, proposed, approved by somebody else; the receipt."""
+    page, twins = walk.page, walk.secrets["twins"]
+    walk.go("erasure", "/console/erasures")
+    for name in sorted(set(twins) - {"antonina", "brant", "zula"}):
+        walk.visit.go(f"/console/erasures?twin={twins[name]}")
+        if page.locator("button:text-is('Propose this erasure')").count():
+            break
+    walk.step("what an erasure takes", lambda: walk.visit.go(f"/console/erasures?twin={twins[name]}"))
+    page.fill("#reason", "the patient asked for it by letter, article 17")
+    walk.press("erasure proposed", "button:text-is('Propose this erasure')")
+    second.go("erasure waits", "/console/erasures")
+    second.press("erasure approved", "button:has-text('Approve')")
+    until = time.monotonic() + PATIENCE_MS / 1000
+    while not page.locator("a[href$='/receipt']").count() and time.monotonic() < until:
+        walk.visit.go("/console/erasures")
+    walk.go("erasure is done", "/console/erasures")
+    with page.expect_download() as receipt:
+        page.click("a[href$='/receipt'] >> nth=0")
+    receipt.value.save_as(walk.folder / receipt.value.suggested_filename)
+
+
+def _evidence(walk: Walk) -> None:
+    """A proof of all accesses to Antonina, and what an auditor's own program says of it."""
+    page, kept = walk.page, {}
+
+    def taken() -> None:
+        with page.expect_download() as begun:
+            walk.visit.go(f"/console/exports/{walk.secrets['twins']['antonina']}/proof")
+        kept["proof"] = walk.folder / "antonina.accesses.json"
+        begun.value.save_as(kept["proof"])
+
+    walk.step("evidence of antonina", taken)
+    trust = walk.folder / "hospital.trust.json"
+    trust.unlink(missing_ok=True)
+    walk.typed("trust", "audit", "trust", "--out", str(trust), at_home=True)
+    walk.audited("the auditor checks it", str(kept["proof"]), "--trust", str(trust))
 
 
 def patient(walk: Walk) -> None:

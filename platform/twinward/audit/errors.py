@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from twinward.core.errors import BadInput, NotFound, TwinwardError, Unavailable
+from twinward.core.sentences import of_numbers
 from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry
 
 
@@ -77,6 +78,12 @@ class LogTampered(TwinwardError):
         self.first_bad_index = first_bad_index
 
 
+def corrupt(error: LogCorrupt, *, first_bad_index: int | None = None) -> LogTampered:
+    """What the ledger found, as the trail's own; ``first_bad_index`` where it is known better."""
+    found = error.first_bad_index if first_bad_index is None else first_bad_index
+    return LogTampered(of_numbers(str(error)), first_bad_index=found)
+
+
 @contextmanager
 def ledger_translated() -> Iterator[None]:
     """Run a block that reads the log; the ledger's errors leave it as the trail's own.
@@ -89,8 +96,8 @@ def ledger_translated() -> Iterator[None]:
     try:
         yield
     except NoSuchEntry as error:
-        raise NoSuchEvent(str(error)) from error
+        raise NoSuchEvent(of_numbers(str(error))) from error
     except LogCorrupt as error:
-        raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+        raise corrupt(error) from error
     except LedgerError as error:
         raise Unavailable(f"the access log does not answer: {error}") from error

@@ -13,6 +13,7 @@ from twinward.audit.interfaces import AuditTrail
 from twinward.audit.models import AccessEvent
 from twinward.core.vocabulary import NOBODY, Action, Purpose, Role
 
+REASON: Final = "a filler, about nobody: the log's size does not tell how many patients something was about"
 _AT_ONCE: Final = 4096
 
 
@@ -39,7 +40,7 @@ def _filler(at_ms: int, beside: str) -> AccessEvent:
         twin=NOBODY,
         categories=(),
         decision="permit",
-        reason="a filler, about nobody: the log's size does not tell how many patients something was about",
+        reason=REASON,
         policy_hash="",
         consent_version=0,
         detail=(("filler", beside),),

@@ -23,11 +23,11 @@ from twinward.audit.exports.document import AccessDocument
 from twinward.audit.models import AccessEvent, AuditRow, Filters, Page
 from twinward.audit.rows import row_of, rows_of
 from twinward.audit.service import Audit
-from twinward.core.errors import BadInput, Unavailable
+from twinward.core.errors import BadInput
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward_crypto.errors import CryptoError
-from twinward_ledger.errors import LedgerError, LogCorrupt, QuorumNotReached
+from twinward_ledger.errors import LedgerError, QuorumNotReached
 from twinward_ledger.formats.leaf import MINUTE_MS, Leaf, LeafKind
 from twinward_ledger.log.store import Entry
 from twinward_ledger.proofs.bundle import ProofBundle
@@ -206,31 +206,29 @@ class AuditReader(Generic[PermitT]):
         if not 1 <= limit <= MAX_PAGE:
             raise BadInput(sentence("a page is 1 to {most} events, not {limit}", most=MAX_PAGE, limit=limit))
         tags = self._tags(filters)
-        rows: list[AuditRow] = []
-        try:
+        fitting: list[tuple[int, Entry]] = []
+        with ledger_translated():
             position = self._audit.log.store.size() if before is None else before
-            for scanned, (index, entry) in enumerate(self._candidates(position, tags), 1):
+            for scanned, (index, entry) in enumerate(self._candidates(position, tags, limit), 1):
                 position = index
                 if entry.leaf[1:2] != _MAP and tags <= set(entry.tags):
-                    rows.append(row_of(self._audit.sealer, self._audit.log.origin, index, entry))
-                if len(rows) == limit or scanned == MAX_SCANNED:
-                    return Page(tuple(rows), position if position > 0 else None)
-        except LogCorrupt as error:
-            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
-        except LedgerError as error:
-            raise Unavailable(f"the access log does not answer: {error}") from error
-        return Page(tuple(rows), None)
+                    fitting.append((index, entry))
+                if len(fitting) == limit or scanned == MAX_SCANNED:
+                    return Page(self._opened(fitting), position if position > 0 else None)
+        return Page(self._opened(fitting), None)
 
-    def _candidates(self, before: int, tags: frozenset[bytes]) -> Iterator[tuple[int, Entry]]:
+    def _opened(self, numbered: list[tuple[int, Entry]]) -> tuple[AuditRow, ...]:
+        return tuple(rows_of(self._audit.sealer, self._audit.log.origin, numbered))
+
+    def _candidates(self, before: int, tags: frozenset[bytes], at_once: int) -> Iterator[tuple[int, Entry]]:
         """Entries below ``before``, newest first: those with one of the tags, or all where there is none."""
         store = self._audit.log.store
-        if not tags:
-            for index in range(min(before, store.size()) - 1, -1, -1):
-                yield index, store.entry(index)
-            return
-        for found in self._filed(before, tags):
-            for index in found:
-                yield index, store.entry(index)
+        stop = min(before, store.size())
+        pages = self._filed(before, tags) if tags else _pages(stop, at_once)
+        for found in pages:
+            for start in range(0, len(found), at_once):
+                newest = found[start : start + at_once]
+                yield from zip(newest, reversed(store.picked(newest[::-1])), strict=True)
 
     def _filed(self, before: int, tags: frozenset[bytes]) -> Iterator[list[int]]:
         """Where entries below ``before`` carry the rarest of some tags, newest first, a page at a time."""
@@ -261,6 +259,12 @@ class AuditReader(Generic[PermitT]):
     def _entry(self, index: int) -> Entry:
         with ledger_translated():
             return self._audit.log.store.entry(index)
+
+
+def _pages(stop: int, size: int) -> Iterator[list[int]]:
+    """All indices below ``stop``, newest first, so many at a time."""
+    for end in range(stop, 0, -size):
+        yield list(range(end - 1, max(0, end - size) - 1, -1))
 
 
 def _within(leaf: bytes, from_ms: int, until_ms: int) -> bool:

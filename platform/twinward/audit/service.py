@@ -21,6 +21,7 @@ from twinward.audit.errors import (
     LogNotWritten,
     LogTampered,
     NotCosigned,
+    corrupt,
     ledger_translated,
 )
 from twinward.audit.events.sealer import EventSealer
@@ -271,7 +272,7 @@ class Audit:
                 journal=self.journal.state() if self.journal else JournalState(),
             )
         except LogCorrupt as error:
-            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+            raise corrupt(error) from error
         except LedgerError as error:
             waiting = self.journal.state().waiting if self.journal else 0
             kept = f"; {waiting} events of emergencies wait in the break-glass journal" if waiting else ""
@@ -306,7 +307,7 @@ class Audit:
         try:
             yield
         except LogCorrupt as error:
-            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+            raise corrupt(error) from error
         except SplitView as error:
             raise LogTampered(str(error), first_bad_index=None) from error
         except QuorumNotReached as error:

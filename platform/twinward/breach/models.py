@@ -120,6 +120,15 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A count that somebody asked for and that is not there yet: of the log's first ``size`` entries."""
+
+    size: int
+    at_ms: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """One version of a notification's text."""
 
@@ -157,12 +166,18 @@ class BreachCase:
     aware_ms: int
     index: int
     assessment: Assessment | None = None
+    asked: Asked | None = None
     drafts: tuple[tuple[Audience, Draft], ...] = ()
     notices: tuple[Notice, ...] = ()
     steps: tuple[Step, ...] = ()
     closed_ms: int | None = None
     outcome: str = ""
     reason: str = field(default="", repr=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether steps can be taken still."""
+        return self.closed_ms is None
 
     @property
     def due_ms(self) -> int:
@@ -216,6 +231,9 @@ class BreachCase:
                 "accesses": found.accesses,
                 "categories": list(found.categories),
             },
+            "count_asked_for": None
+            if self.asked is None
+            else {"log_size": self.asked.size, "at": iso(self.asked.at_ms), "by": self.asked.by},
             "drafts": {one.value: len(self.drafts_for(one)) for one in DRAFTED},
             "notified": [
                 {"audience": one.audience.value, "at": iso(one.at_ms), "reference": one.reference}

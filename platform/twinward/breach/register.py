@@ -7,6 +7,7 @@ step       says
 =========  ======================================================================================
 opened     a title, the scope, when the hospital became aware: the clocks run from then
 concerns   which twin the case is about, where it is about one
+counting   up to which size of the log somebody wants it counted
 assessed   up to which size of the log was counted, and what came out
 drafted    an audience and the whole text of a new version
 noted      a sentence
@@ -24,8 +25,8 @@ from dataclasses import replace
 from typing import Final
 
 from twinward.audit.models import AccessEvent, Noted
-from twinward.breach.models import Assessment, Audience, BreachCase, Draft, Notice, Scope, ScopeKind, Step
-from twinward.core.clock import iso
+from twinward.breach.models import Asked, Assessment, Audience, BreachCase, Draft, Notice, Scope, ScopeKind, Step
+from twinward.core.sentences import Moment, sentence
 
 
 class BreachRegister:
@@ -75,7 +76,12 @@ def _scope_of(detail: dict[str, str]) -> Scope:
 def _opened(name: str, index: int, event: AccessEvent, detail: dict[str, str]) -> BreachCase:
     scope, title = _scope_of(detail), detail.get("title", "")
     aware_ms = int(detail["aware"])
-    said = f"{title}: {scope.sentence()}; the hospital became aware at {iso(aware_ms)[:16].replace('T', ' ')} UTC"
+    said = sentence(
+        "{title}: {scope}; the hospital became aware at {aware}",
+        title=title,
+        scope=scope.sentence(),
+        aware=Moment(aware_ms),
+    )
     step = Step(index, event.at_ms, event.agent, "opened", said)
     return BreachCase(name, title, scope, event.agent, event.at_ms, aware_ms, index, steps=(step,))
 
@@ -83,18 +89,31 @@ def _opened(name: str, index: int, event: AccessEvent, detail: dict[str, str]) -
 _Changed = tuple[BreachCase, str]
 
 
+def _counting(case: BreachCase, _: int, event: AccessEvent, detail: dict[str, str]) -> _Changed:
+    asked = Asked(int(detail["size"]), event.at_ms, event.agent)
+    return replace(case, asked=asked), sentence("in the log's first {size} entries", size=asked.size)
+
+
 def _assessed(case: BreachCase, _: int, event: AccessEvent, detail: dict[str, str]) -> _Changed:
     categories = tuple(filter(None, detail.get("categories", "").split(" ")))
     found = Assessment(int(detail["size"]), event.at_ms, int(detail["subjects"]), int(detail["accesses"]), categories)
-    said = f"{found.subjects} patients in {found.accesses} accesses, in the log's first {found.size} entries"
-    return replace(case, assessment=found), said
+    said = sentence(
+        "{patients} patients in {accesses} accesses, in the log's first {size} entries",
+        patients=found.subjects,
+        accesses=found.accesses,
+        size=found.size,
+    )
+    asked = case.asked if case.asked and case.asked.size > found.size else None
+    return replace(case, assessment=found, asked=asked), said
 
 
 def _drafted(case: BreachCase, index: int, event: AccessEvent, detail: dict[str, str]) -> _Changed:
     audience = Audience(detail["audience"])
     version = len(case.drafts_for(audience)) + 1
     draft = Draft(version, event.at_ms, event.agent, index, detail["text"])
-    return replace(case, drafts=(*case.drafts, (audience, draft))), f"to the {audience.value}, version {version}"
+    return replace(case, drafts=(*case.drafts, (audience, draft))), sentence(
+        "to the {audience}, version {version}", audience=sentence(audience.value), version=version
+    )
 
 
 def _noted(case: BreachCase, _: int, __: AccessEvent, detail: dict[str, str]) -> _Changed:
@@ -104,9 +123,16 @@ def _noted(case: BreachCase, _: int, __: AccessEvent, detail: dict[str, str]) ->
 def _notified(case: BreachCase, _: int, event: AccessEvent, detail: dict[str, str]) -> _Changed:
     audience, at_ms = Audience(detail["audience"]), int(detail["at"])
     notice = Notice(audience, at_ms, event.agent, detail.get("reference", ""), int(detail.get("version", "0")))
-    version = f", by version {notice.version} of the draft" if notice.version else ""
-    late = f"; late, because: {detail['late']}" if detail.get("late") else ""
-    said = f"the {audience.value} at {iso(at_ms)[:16].replace('T', ' ')} UTC{version}: {notice.reference}{late}"
+    version = sentence(", by version {version} of the draft", version=notice.version) if notice.version else ""
+    late = sentence("; late, because: {late}", late=detail["late"]) if detail.get("late") else ""
+    said = sentence(
+        "the {audience} at {at}{version}: {reference}{late}",
+        audience=sentence(audience.value),
+        at=Moment(at_ms),
+        version=version,
+        reference=notice.reference,
+        late=late,
+    )
     return replace(case, notices=(*case.notices, notice)), said
 
 
@@ -116,6 +142,7 @@ def _closed(case: BreachCase, _: int, event: AccessEvent, detail: dict[str, str]
 
 
 _STEPS: Final[dict[str, Callable[[BreachCase, int, AccessEvent, dict[str, str]], _Changed]]] = {
+    "counting": _counting,
     "assessed": _assessed,
     "drafted": _drafted,
     "noted": _noted,

@@ -29,6 +29,7 @@ from twinward.breach.entry import Known, body, require_sound, written
 from twinward.breach.errors import BreachConflict, BreachInvalid, NoSuchBreach
 from twinward.breach.models import DRAFTED, Audience, BreachCase, Outcome, Scope, ScopeKind
 from twinward.breach.register import BreachRegister, scope_detail
+from twinward.core.beside import Told
 from twinward.core.clock import Clock
 from twinward.core.sentences import sentence
 from twinward.core.turns import Turn
@@ -40,6 +41,7 @@ _KEPT: Final = 8
 REASONS: Final = {
     "opened": "an officer opened the case of a breach",
     "concerns": "an officer opened the case of a breach of this record",
+    "counting": "an officer asked who is affected by a breach",
     "assessed": "an officer counted who is affected by a breach",
     "drafted": "an officer drafted a notification of a breach",
     "noted": "an officer noted something on a breach",
@@ -121,10 +123,22 @@ class Breaches:
         overdue = sum(one.state(now_ms) == "overdue" for one in running)
         return BreachCounts(len(cases), overdue, min((one.due_ms for one in running), default=0))
 
-    def affected(self, permit: Permit, case: BreachCase, told: Callable[[int], None] = lambda _: None) -> Affected:
+    def asked(self) -> list[BreachCase]:
+        """Open cases whose count was asked for and is not there yet. For the node itself. Raises ``Unavailable``."""
+        return [one for one in self._cases().values() if one.asked is not None and one.closed_ms is None]
+
+    def held(self, permit: Permit, case: BreachCase) -> Affected | None:
+        """Who is affected, as of the case's assessment, where this process has counted it; else None."""
+        self._require(permit)
+        if case.assessment is None:
+            return None
+        with self._mutex:
+            return self._counted.get(self._key(case, case.assessment.size))
+
+    def affected(self, permit: Permit, case: BreachCase, told: Told = lambda _done, _of: None) -> Affected:
         """Who is affected, as of the case's assessment; nobody counted yet is ``BreachConflict``.
 
-        ``told`` hears how many entries were opened.
+        ``told`` hears how many entries of the log are looked through, newest first, and of how many.
         """
         self._require(permit)
         if case.assessment is None:
@@ -154,11 +168,18 @@ class Breaches:
             self._trail.record(events)
         return self._case(name)
 
-    def assess(self, permit: Permit, name: str, told: Callable[[int], None] = lambda _: None) -> Affected:
-        """Count who is affected in the log as it is now, and log what came out."""
+    def ask(self, permit: Permit, name: str) -> BreachCase:
+        """Log that the log as it is now is to be counted; see ``breach.counting``."""
+        size = self._log.size()
+        return self._step(permit, name, "counting", lambda _: {"size": str(size)})
+
+    def assess(
+        self, permit: Permit, name: str, told: Told = lambda _done, _of: None, *, size: int | None = None
+    ) -> Affected:
+        """Count who is affected in the log's first ``size`` entries, or as it is now, and log what came out."""
         self._require(permit)
         case = self._open_case(name)
-        size = self._log.size()
+        size = self._log.size() if size is None else size
         found = self._affected(permit, case, size, told)
         detail = {
             "size": str(size),
@@ -295,15 +316,18 @@ class Breaches:
                 self._next = size
             return dict(self._register.cases)
 
-    def _affected(self, permit: Permit, case: BreachCase, size: int, told: Callable[[int], None]) -> Affected:
-        key = (case.name, size, self._known.newest_erasure())
+    def _key(self, case: BreachCase, size: int) -> tuple[str, int, int]:
+        return case.name, size, self._known.newest_erasure()
+
+    def _affected(self, permit: Permit, case: BreachCase, size: int, told: Told) -> Affected:
+        key = self._key(case, size)
         with self._mutex:
             known = self._counted.get(key)
         if known is not None:
             return known
         scope = case.scope
         held = self._known.twins_from(scope.kek) if scope.kind is ScopeKind.KEY else []
-        found = affected(_counted(self._rows(permit, scope, size), told), size, held)
+        found = affected(_passed(self._rows(permit, scope, size), size, told), size, held)
         with self._mutex:
             self._counted[key] = found
             while len(self._counted) > _KEPT:
@@ -338,7 +362,8 @@ class Breaches:
         )
 
 
-def _counted(rows: Iterator[AuditRow], told: Callable[[int], None]) -> Iterator[AuditRow]:
-    for done, row in enumerate(rows, start=1):
+def _passed(rows: Iterator[AuditRow], size: int, told: Told) -> Iterator[AuditRow]:
+    """The rows, which come newest first; ``told`` hears how much of the log lies behind each."""
+    for row in rows:
         yield row
-        told(done)
+        told(size - row.index, size)

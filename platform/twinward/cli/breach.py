@@ -92,8 +92,8 @@ def assess(name: BreachArgument, account: AsOption, home: HomeOption = None, as_
     with node_at(home, as_json=as_json) as node:
         permit = audit_permit(node, account, "breach")
         with progress() as bars:
-            task = bars.add_task("reading accesses", total=None)
-            found = node.breaches.assess(permit, name, lambda done: bars.update(task, completed=done))
+            task = bars.add_task("looking through the log", total=None)
+            found = node.breaches.assess(permit, name, lambda done, of: bars.update(task, completed=done, total=of))
         if as_json:
             show_json(affected_json(found))
             return
@@ -242,7 +242,12 @@ def export(
         case = node.breaches.case(permit, name)
         with progress() as bars:
             task = bars.add_task("reading accesses", total=None)
-            made = file_of(node, permit, case, BreachFormat(form), lambda done: bars.update(task, completed=done))
+
+            def told(step: str, done: int, of: int) -> None:
+                said = "proving accesses" if step == "proven" else "reading accesses"
+                bars.update(task, description=said, completed=done, total=of)
+
+            made = file_of(node, permit, case, BreachFormat(form), told)
         to.write(made)
         to.report({"breach": name, "file": str(to), "format": form, "bytes": len(made)}, f"written to {to}")
 

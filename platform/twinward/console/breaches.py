@@ -7,18 +7,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from twinward.access.interfaces import Permit
 from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
+from twinward.api.audit import MadeFile
 from twinward.breach.affected import LOGGED, Affected
 from twinward.breach.drafts import places
 from twinward.breach.entry import MAX_TEXT_BYTES
 from twinward.breach.files import ENDINGS, MEDIA_TYPES, BreachFormat
 from twinward.breach.models import DRAFTED, HOUR_MS, MANY, Audience, BreachCase, Outcome, Scope, ScopeKind
-from twinward.console.pages import Console
-from twinward.console.sessions import PATH, require_csrf
+from twinward.console.file_stream import Told, streamed, wants_progress
+from twinward.console.pages import Console, said
+from twinward.console.sessions import PATH, asked_again, require_csrf
 from twinward.console.viewer import field, gettext, instant, message, minute, ngettext
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Role, TwinId
@@ -48,16 +50,22 @@ _OUTCOMES = {
     Outcome.NO_RISK: message("unlikely to put anybody at risk"),
     Outcome.NO_BREACH: message("it was no breach"),
 }
+_FORMS = {
+    BreachFormat.PDF: message("Report (PDF)"),
+    BreachFormat.CSV: message("Table (CSV)"),
+    BreachFormat.PROOFS: message("Proofs (ZIP)"),
+}
 _HEADINGS = {Audience.AUTHORITY: message("To the authority"), Audience.PATIENTS: message("To the patients")}
 _Name = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
 _Text = Annotated[str, Form(max_length=4 * MAX_CHARS)]
 _Csrf = Annotated[str, Form(max_length=64)]
-_Act = Callable[[Permit], BreachCase]
+_Act = Callable[[Permit], object]
 
 
 def add_breaches(router: APIRouter, console: Console) -> None:
     """Add the pages and their forms to the pages' router."""
     _add_pages(router, console)
+    _add_files(router, console)
     _add_opening(router, console)
     _add_steps(router, console)
 
@@ -86,13 +94,44 @@ def _add_pages(router: APIRouter, console: Console) -> None:
         permit = console.permit(session, "breach")
         return _case_page(console, request, session, permit, name)
 
+    @router.get("/breaches/{name}/progress")
+    def progress(request: Request, name: _Name) -> Response:
+        console.sessions.officer(request)  # how far it is shows no event
+        now = console.node.breach_counting.standing(name)
+        return JSONResponse({"running": now.running, "done": now.done, "of": now.of})
+
+
+def _add_files(router: APIRouter, console: Console) -> None:
+    @router.get("/breaches/{name}/take/{form}")
+    def take(request: Request, name: _Name, form: BreachFormat) -> Response:
+        session = console.sessions.officer(request, fresh=asked_again(request))  # the file is an access, this is none
+        return console.page(
+            request,
+            "export.html",
+            session,
+            heading=gettext("Whom a breach affects, to take out"),
+            file=f"{PAGE}/{name}/file?form={form.value}",
+            kind=gettext(_FORMS[form]),
+            twin="",
+            back=f"{PAGE}/{name}",
+        )
+
     @router.get("/breaches/{name}/file")
     def file(request: Request, name: _Name, form: BreachFormat) -> Response:
-        session = console.sessions.officer(request, fresh=f"{PAGE}/{name}/file?form={form.value}")
+        session = console.sessions.officer(request, fresh=asked_again(request))
         permit = console.permit(session, f"breach export {form.value}")
-        made = file_of(console.node, permit, console.node.breaches.case(permit, name), form)
-        headers = {"Content-Disposition": f'attachment; filename="breach-{name}{ENDINGS[form]}"'}
-        return Response(made, media_type=MEDIA_TYPES[form], headers=headers)
+        case = console.node.breaches.case(permit, name)
+
+        def made(told: Told = lambda _step, _done, _of: None) -> MadeFile:
+            content = file_of(console.node, permit, case, form, told)
+            console.node.access.require(permit.request)
+            return MadeFile(f"breach-{name}{ENDINGS[form]}", MEDIA_TYPES[form], content)
+
+        if wants_progress(request):
+            return streamed(made, said)
+        at_once = made()
+        headers = {"Content-Disposition": f'attachment; filename="{at_once.name}"', "Cache-Control": "no-store"}
+        return Response(at_once.content, media_type=at_once.media_type, headers=headers)
 
 
 def _add_opening(router: APIRouter, console: Console) -> None:
@@ -125,11 +164,7 @@ def _add_steps(router: APIRouter, console: Console) -> None:
 
     @router.post("/breaches/{name}/assess")
     def assess(request: Request, name: _Name, csrf: _Csrf) -> Response:
-        def act(permit: Permit) -> BreachCase:
-            console.node.breaches.assess(permit, name)
-            return console.node.breaches.case(permit, name)
-
-        return done(request, name, csrf, act)
+        return done(request, name, csrf, lambda permit: console.node.breach_counting.ask(permit, name))
 
     @router.post("/breaches/{name}/draft")
     def draft(
@@ -172,15 +207,19 @@ def _add_steps(router: APIRouter, console: Console) -> None:
 
 
 def _case_page(console: Console, request: Request, session: Session, permit: Permit, name: str) -> Response:
-    breaches, now_ms = console.node.breaches, console.node.clock.now_ms()
-    case = breaches.case(permit, name)
-    found = breaches.affected(permit, case) if case.assessment else None
+    counting, now_ms = console.node.breach_counting, console.node.clock.now_ms()
+    case, found = counting.read(permit, name)
+    known = case.assessment
     return console.page(
         request,
         "breach.html",
         session,
         case=_shown(case, now_ms),
         found=_affected(found) if found else None,
+        known=known,
+        newer=console.node.log.store.size() - known.size if known else 0,
+        asked=_asked(case),
+        counting=counting.standing(name),
         drafts=[_drafts(case, audience) for audience in DRAFTED],
         notices=[
             {"audience": one.audience.value, "at": minute(one.at_ms), "by": one.by, "reference": one.reference}
@@ -190,8 +229,9 @@ def _case_page(console: Console, request: Request, session: Session, permit: Per
             {"index": one.index, "at": minute(one.at_ms), "by": one.by, "kind": gettext(one.kind), "say": one.say}
             for one in case.steps
         ],
-        many=found is not None and len(found.subjects) >= MANY,
+        many=known is not None and known.subjects >= MANY,
         audiences=[(one.value, gettext(one.value)) for one in Audience],
+        forms=[(one.value, gettext(said)) for one, said in _FORMS.items()],
         outcomes=[(one.value, gettext(said)) for one, said in _OUTCOMES.items()],
         now=field(now_ms),
     )
@@ -208,7 +248,7 @@ def _shown(case: BreachCase, now_ms: int) -> dict[str, Any]:
         "title": case.title,
         "badge": _BADGES[state],
         "state": gettext(_STATES[state]),
-        "is_open": case.closed_ms is None,
+        "is_open": case.is_open,
         "clock": clock if state in ("open", "overdue") else "",
         "share": min(72, max(0, 72 - left / HOUR_MS)),
         "scope": case.scope.sentence(),
@@ -253,6 +293,11 @@ def _affected(found: Affected) -> dict[str, Any]:
             for one in found.subjects[:SHOWN_SUBJECTS]
         ],
     }
+
+
+def _asked(case: BreachCase) -> dict[str, Any] | None:
+    asked = case.asked if case.is_open else None
+    return {"by": asked.by, "at": minute(asked.at_ms), "size": asked.size} if asked else None
 
 
 def _drafts(case: BreachCase, audience: Audience) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi import Path as InPath
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from twinward.access.consent_choices import CHOICES, chosen, offered
 from twinward.access.interfaces import AccessContext, Permit
@@ -20,6 +20,7 @@ from twinward.audit.events.wording import PURPOSES
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
 from twinward.console.viewer import gettext, in_words, minute
+from twinward.core.beside import Standing
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Category, Purpose, TwinId
 from twinward.node import Node
@@ -58,6 +59,13 @@ def _add_policy(router: APIRouter, console: Console) -> None:
             waiting=waiting,
             most=MAX_POLICY_BYTES,
         )
+
+    @router.get("/policy/{name}/progress")
+    def progress(request: Request, name: _Name) -> Response:
+        console.sessions.officer(request)  # how far it is shows no event
+        found = next((one for one in console.node.policy.proposals() if one.name == name), None)
+        now = console.previews.standing(found) if found else Standing()
+        return JSONResponse({"running": now.running, "done": now.done, "of": now.of})
 
     @router.post("/policy/preview")
     def preview(request: Request, text: Annotated[str, Form(max_length=MAX_POLICY_BYTES)], csrf: _Csrf) -> Response:
@@ -212,6 +220,7 @@ def _proposal(console: Console, session: Session, permit: Permit, one: Proposal)
     then = checked(one.text)
     present = {rule.name: rule for rule in rules(console.node.policy.current().text)}
     new = {rule.name: rule for rule in rules(one.text)}
+    looked = console.previews.of(permit, one, then)
     return {
         "name": one.name,
         "by": one.proposed_by,
@@ -224,7 +233,9 @@ def _proposal(console: Console, session: Session, permit: Permit, one: Proposal)
         "removed": [_rule(rule) for name, rule in present.items() if name not in new],
         "text": one.text,
         "doubts": [in_words(one) for one in warnings(then)],
-        "found": preview_shown(preview_of(console.node, permit, then)),
+        "found": preview_shown(looked.found) if looked else None,
+        "looked": minute(looked.at_ms) if looked else "",
+        "looking": console.previews.standing(one),
     }
 
 

@@ -15,6 +15,7 @@ from twinward.audit.exports import ExportFormat
 from twinward.console.file_stream import streamed, wants_progress
 from twinward.console.pages import Console, said
 from twinward.console.sessions import PATH, asked_again
+from twinward.console.viewer import gettext
 from twinward.core.vocabulary import TwinId
 
 KINDS: Final = {ExportFormat.PDF: "PDF", ExportFormat.CSV: "CSV", ExportFormat.FHIR: "FHIR"}
@@ -29,8 +30,16 @@ def add_exports(router: APIRouter, console: Console) -> None:
         session = console.sessions.officer(request, fresh=asked_again(request))  # the file is an access, this is none
         address = f"{PATH}/exports/{quote(twin)}?format={form.value}"
         back = f"{PATH}/accesses?twin={quote(twin)}"
+        heading = gettext("All accesses to one twin, to take out")
         return console.page(
-            request, "export.html", session, file=address, kind=KINDS.get(form, ""), twin=twin, back=back
+            request,
+            "export.html",
+            session,
+            heading=heading,
+            file=address,
+            kind=KINDS.get(form, ""),
+            twin=twin,
+            back=back,
         )
 
     @router.get("/exports/{twin}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import re
 import threading
@@ -19,6 +20,7 @@ from twinward.audit.errors import LogTampered
 from twinward.console import charts, external_use, health
 from twinward.console.derivation import AT_ONCE, Derivation
 from twinward.console.preferences import PREFERENCES_COOKIE, Preferences
+from twinward.console.previews import WaitingPreviews
 from twinward.console.script_words import script_words
 from twinward.console.sessions import Sessions
 from twinward.console.sign_in_gate import SignInGate
@@ -46,6 +48,7 @@ from twinward.overview.log import permit_to_examine
 CHART_EVENTS = 500
 CHECKED_EVENTS = 500
 """Of the newest entries, those that each look at Home holds against their leaves."""
+_KEPT_DOMAIN = b"twinward/entered/1\n"
 _MAX_VISITS = 1000
 _COMMANDS = re.compile("`|twinward |--")
 """What a hint says to whoever has a command line. Patients have none."""
@@ -84,6 +87,7 @@ class Console:
         gate = SignInGate(node.clock, node.identity.browser_key())
         self.sessions = Sessions(node.sign_ins, gate, secure)
         self.derivation = Derivation(node.audit.verify, node.clock, node.log_check.note)
+        self.previews = WaitingPreviews(node)
         self._visits: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._visits_lock = threading.Lock()
 
@@ -105,10 +109,16 @@ class Console:
             viewer=viewer(),
             script_words=script_words(),
             session=session,
+            kept_key=self._kept_key(session) if session else "",
             standing=self.node.emergencies.counts() if session and Role.OFFICER in session.roles else None,
             **values,
         )
         return HTMLResponse(html, status_code=status)
+
+    def _kept_key(self, session: Session) -> str:
+        """The key under which this account's browsers seal what was entered and not taken (``static/kept.js``)."""
+        made = hmac.digest(self.node.identity.browser_key(), _KEPT_DOMAIN + session.principal.id.encode(), "sha256")
+        return base64.b64encode(made).decode()
 
     def preferences(self, request: Request) -> Preferences:
         """What this browser's user chose."""

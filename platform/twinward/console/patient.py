@@ -151,7 +151,17 @@ def _add_downloads(router: APIRouter, console: Console) -> None:
         session, _ = console.sessions.own_record(request, fresh=asked_again(request))
         file = f"{PAGE}/accesses.{'pdf' if form is ExportFormat.PDF else 'json'}"
         back = f"{PAGE}/downloads"
-        return console.page(request, "export.html", session, file=file, kind=KINDS.get(form, ""), twin="", back=back)
+        heading = gettext("Who looked at my record, to take along")
+        return console.page(
+            request,
+            "export.html",
+            session,
+            heading=heading,
+            file=file,
+            kind=KINDS.get(form, ""),
+            twin="",
+            back=back,
+        )
 
     @router.get("/my/record.json")
     def record(request: Request) -> Response:

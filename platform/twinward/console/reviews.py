@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi import Path as InPath
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
@@ -42,6 +42,24 @@ def add_reviews(router: APIRouter, console: Console) -> None:
     def page(request: Request, day: Annotated[str, Query(max_length=10)] = "") -> Response:
         session = console.sessions.officer(request)
         return _page(console, request, session, _day(console, day))
+
+    @router.get("/reviews/progress/{day}")
+    def progress(request: Request, day: Annotated[str, InPath(max_length=10)]) -> Response:
+        console.sessions.officer(request)  # how far it is shows no event
+        now = console.node.examinations.standing(_day(console, day))
+        return JSONResponse({"running": now.running, "done": now.done, "of": now.of})
+
+    @router.post("/reviews")
+    def examine(
+        request: Request,
+        day: Annotated[str, Form(max_length=10)],
+        csrf: Annotated[str, Form(max_length=64)],
+    ) -> Response:
+        session = console.sessions.officer(request)
+        require_csrf(session, csrf)
+        asked = _day(console, day)
+        console.node.examinations.begin(console.permit(session, f"review of {asked.isoformat()}"), asked)
+        return RedirectResponse(f"{PAGE}?day={asked.isoformat()}", status_code=303)
 
     @router.post("/reviews/{index}")
     def find(
@@ -79,14 +97,15 @@ def _day(console: Console, written: str) -> date:
 def _page(console: Console, request: Request, session: Session, day: date) -> Response:
     node = console.node
     permit = console.permit(session, f"review of {day.isoformat()}")
-    review, cases = node.reviews.day(permit, day), node.reviews.cases()
+    review, newer = node.examinations.day(permit, day)
+    cases = node.reviews.cases() if review else {}
     suspects = [
         {
             **_visit(one.visit, cases.get(one.visit.index), session),
             "risk": round(100 * one.risk),
             "reasons": [in_words(reason.sentence) for reason in one.reasons],
         }
-        for one in review.suspects[:REVIEWED_A_DAY]
+        for one in (review.suspects[:REVIEWED_A_DAY] if review else ())
     ]
     return console.page(
         request,
@@ -98,11 +117,16 @@ def _page(console: Console, request: Request, session: Session, day: date) -> Re
         before=(day - timedelta(days=1)).isoformat(),
         after=(day + timedelta(days=1)).isoformat() if day < yesterday(console) else "",
         review=review,
-        share=decimal(100 * review.explained_share, 1),
+        newer=newer,
+        examining=node.examinations.standing(day),
+        share=decimal(100 * review.explained_share, 1) if review else "",
         suspects=suspects,
         waiting=sum(not one["closed"] for one in suspects),
-        more=max(0, len(review.suspects) - REVIEWED_A_DAY),
-        sample=[{**_visit(one, cases.get(one.index), session), "why": in_words(why)} for one, why in review.sample],
+        more=max(0, len(review.suspects) - REVIEWED_A_DAY) if review else 0,
+        sample=[
+            {**_visit(one, cases.get(one.index), session), "why": in_words(why)}
+            for one, why in (review.sample if review else ())
+        ],
     )
 
 

@@ -7,11 +7,14 @@ knows languages: the console does (``twinward.console.viewer``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Self
 
+_NUMBERS: Final = re.compile(r"(?<!\w)(?<!\w\.)(?:0|[1-9][0-9]{0,15})(?!\w|\.\w)", re.ASCII)
+"""Whole numbers as Python writes them, none that is a part of a name."""
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -55,6 +58,18 @@ class Moment(int):
 def sentence(template: str, /, **values: object) -> Sentence:
     """A sentence of its values: ``sentence("{name} has co-signed everything", name=one.name)``."""
     return Sentence(template, "", values)
+
+
+def of_numbers(text: str) -> Sentence:
+    """A text of a library that knows no sentences and puts numbers into its words: they are its values, in order."""
+    values: list[int] = []
+
+    def placed(found: re.Match[str]) -> str:
+        values.append(int(found[0]))
+        return f"{{n{len(values) - 1}}}"
+
+    template = _NUMBERS.sub(placed, text.replace("{", "{{").replace("}", "}}"))
+    return Sentence(template, "", {f"n{place}": value for place, value in enumerate(values)})
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from twinward.access.delegations import Delegations
     from twinward.access.interfaces import Principal
     from twinward.audit.action_log import ActionLog
+    from twinward.breach.counting import Counting
     from twinward.breach.service import Breaches
+    from twinward.core.beside import Beside
     from twinward.erasure.desk import ErasureDesk
     from twinward.erasure.service import Erasures
     from twinward.exchange.service import Exchange
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from twinward.node.study_decisions import StudyDecisions
     from twinward.outbreak.alerts import OutbreakDesk
     from twinward.recruitment.service import ContactDesk
+    from twinward.review.beside import Examinations
     from twinward.review.service import Reviews
     from twinward.similarity.service import Similarity
     from twinward.things.service import Things
@@ -63,6 +66,13 @@ class Node(AccessParts):
             lambda: {one.id: one.twin for one in self.accounts.records() if one.twin is not None},
             self._first_checkpoint_over,
         )
+
+    @part
+    def examinations(self) -> Examinations:
+        """Days examined beside whoever looks."""
+        from twinward.review.beside import Examinations
+
+        return Examinations(self.reviews, self.beside, self.access, self.clock)
 
     def _first_checkpoint_over(self, size: int) -> bytes:
         """Size and root of the first signed checkpoint that covers so many events; nothing where none does yet."""
@@ -127,6 +137,22 @@ class Node(AccessParts):
             Turn(self.settings.home / BREACHES_LOCK),
             self.settings.hospital,
         )
+
+    @part
+    def breach_counting(self) -> Counting:
+        """Counts of who is affected by them."""
+        from twinward.breach.counting import Counting
+
+        return Counting(self.breaches, self.beside, self.access, self._officer_of)
+
+    @part
+    def beside(self) -> Beside:
+        """Does what nobody should wait for. Made after what its works read, so that it closes first."""
+        from twinward.core.beside import Beside
+
+        made = Beside()
+        self.keep(made)
+        return made
 
     @part
     def exchange(self) -> Exchange:

@@ -11,16 +11,20 @@ from twinward.node import Node
 
 
 def file_of(
-    node: Node, permit: Permit, case: BreachCase, form: BreachFormat, told: Callable[[int], None] = lambda _: None
+    node: Node,
+    permit: Permit,
+    case: BreachCase,
+    form: BreachFormat,
+    told: Callable[[str, int, int], None] = lambda _step, _done, _of: None,
 ) -> bytes:
-    """The file's bytes. ``told`` hears how many entries were read.
+    """The file's bytes. ``told`` hears how many entries of the log are ``read``, then how many rows are ``proven``.
 
     Raises:
         BreachConflict: nobody has counted who is affected.
         BreachInvalid: too many events for one file of proofs.
         NoSuchEvent: no checkpoint covers one of them yet.
     """
-    found = node.breaches.affected(permit, case, told)
+    found = node.breaches.affected(permit, case, lambda done, of: told("read", done, of))
     if form is BreachFormat.CSV:
         return as_csv(found)
     if form is BreachFormat.PDF:
@@ -28,4 +32,8 @@ def file_of(
 
         settings = node.settings
         return as_pdf(case, found, hospital=settings.hospital, at_ms=node.clock.now_ms(), fonts=settings.print_fonts)
-    return as_proofs(found, lambda index: node.audit_reader.disclose(permit, index).encode())
+    return as_proofs(
+        found,
+        lambda index: node.audit_reader.disclose(permit, index).encode(),
+        lambda done: told("proven", done, found.accesses),
+    )

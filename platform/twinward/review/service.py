@@ -108,7 +108,7 @@ class Reviews:
             Unavailable: log or vault do not answer.
         """
         visits = self._visits(permit, day)
-        count = sum(len(one.accesses) for one in visits)
+        count = _accesses(visits)
         with self._lock:
             kept = self._days.get(day)
         if kept is not None and kept[0] == count:
@@ -122,6 +122,21 @@ class Reviews:
             while len(self._days) > _KEPT_DAYS:
                 self._days.popitem(last=False)
         return found
+
+    def held(self, permit: Permit, day: date) -> tuple[DayReview | None, int]:
+        """A day as this process examined it last, None where it has not; and how many accesses came since.
+
+        Opens nothing of care. Wants a permit as ``day`` does. Raises ``Unavailable``.
+        """
+        count = _accesses(self._visits(permit, day))
+        with self._lock:
+            kept = self._days.get(day)
+        return (None, count) if kept is None else (kept[1], count - kept[0])
+
+    def has_examined(self, day: date) -> bool:
+        """Whether this process has. Opens nothing."""
+        with self._lock:
+            return day in self._days
 
     def cases(self) -> dict[int, ReviewCase]:
         """What was found so far, by the visit's first event."""
@@ -268,6 +283,10 @@ class Reviews:
 def _examines(one: IndexedAccess) -> bool:
     """Whether it is the review's own look at care data."""
     return one.agent == NODE.id and one.purpose is Purpose.COMPLIANCE
+
+
+def _accesses(visits: Iterable[Visit]) -> int:
+    return sum(len(one.accesses) for one in visits)
 
 
 def _joined(before: CareContext | None, found: CareContext) -> CareContext:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from tests.kept_homes import copied
 from twinward.access.consent import Provision
@@ -79,6 +81,15 @@ class House:
             purpose=Purpose.EMERGENCY,
             justification='patient found <unconscious> & "cold"',
         )
+
+
+def settled(web: TestClient, path: str) -> str:
+    """A page once what it waits for is done beside it."""
+    until = time.monotonic() + 60
+    while 'id="running"' in (page := web.get(path).text):
+        assert time.monotonic() < until, f"{path}: it goes on and on"
+        time.sleep(0.02)
+    return page
 
 
 def build(home: Path, *, patients: int = 5, clock: Clock | None = None) -> House:

@@ -73,4 +73,6 @@ def test_an_officer_and_a_patient_see_it_and_nothing_is_recorded(
     looked = web.post("/console/my/consents/preview", data=form)
     assert "would be permitted" in looked.text
     assert "a clinician who treats" in looked.text
+    assert "decisions about you" in looked.text
+    assert "this patient" not in looked.text
     assert node.access.consent_of(twin) == before

@@ -14,11 +14,13 @@ from fastapi.testclient import TestClient
 from tests.integration.console.fixtures import CLINICIAN, PASSWORD, House, build
 from twinward.access.interfaces import AccessContext
 from twinward.api.app import create_app
+from twinward.audit.errors import corrupt
 from twinward.console import mount
 from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Category, Purpose
+from twinward_ledger.errors import LogCorrupt
 
 MINE = (
     "/console/my",
@@ -222,3 +224,36 @@ def test_what_an_officer_is_refused_says_in_german_what_was_entered(web: TestCli
     if "ine Regel hat keinen Namen oder keinen Satz (unnamed)" not in page.text or left_in_english(page):
         found.append(("policy", page.status_code, left_in_english(page), None))
     assert found == [], "\n".join(map(str, found))
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({}, "Title fehlt."),
+        ({"title": "x" * 5000}, "Title hat höchstens 4.000 Zeichen."),
+        ({"title": "what happened", "kind": "weather"}, "Kind steht nicht zur Wahl."),
+    ],
+)
+def test_a_form_that_is_wrong_is_told_so_in_german(web: TestClient, form: dict[str, str], said: str) -> None:
+    web.headers.update(GERMAN)
+    sign_in(web, "officer")
+    page = web.post("/console/breaches", data={"kind": "time", "csrf": "x"} | form)
+    assert page.status_code == 400
+    assert said in page.text
+
+
+def test_what_is_wrong_with_a_log_is_told_in_german_with_its_numbers(
+    web: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.headers.update(GERMAN)
+    sign_in(web, "officer")
+
+    def cut(*_: object, **__: object) -> None:
+        found = LogCorrupt("the log is cut off: 1234 entries, 2345 were signed", first_bad_index=1234)
+        raise corrupt(found) from found
+
+    monkeypatch.setattr(house.node.access_search, "page", cut)
+    page = web.get("/console/accesses")
+    assert page.status_code == 503
+    assert "as Protokoll ist abgeschnitten: 1.234 Einträge, signiert waren 2.345" in page.text
+    assert left_in_english(page) == []

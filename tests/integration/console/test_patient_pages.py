@@ -40,6 +40,7 @@ PLACES = {
     "alert": UNKNOWN,
     "rest": "nowhere",
     "form": "pdf",
+    "day": "2026-01-01",
 }
 
 
@@ -348,3 +349,11 @@ def test_an_officer_ties_and_unties_in_the_console(web: TestClient, hospital: Ho
     assert node.accounts.record("una").twin is None
     hospital.clock.advance(node.settings.fresh_sign_in_s * 1000 + 1)
     assert web.post(f"{page}/tie", data=form).headers["location"].startswith("/console/confirm")
+
+
+def test_where_nothing_connects_anybody_the_page_says_what_that_means(ann: TestClient) -> None:
+    assert "how it is connected with your care" not in ann.get("/console/my/accesses").text
+    page = ann.get("/console/my/accesses?related=yes").text
+    assert "Of none of these accesses do the hospital&#39;s records say how it is connected" in page.replace(
+        "'", "&#39;"
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import re
+import threading
+import time
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.console.fixtures import CLINICIAN, OFFICER, SYSTEMS, House
+from tests.integration.console.fixtures import CLINICIAN, OFFICER, SYSTEMS, House, settled
 from tests.integration.console.test_console import sign_in
 from tests.integration.console.test_emergencies_page import csrf
 from twinward.access.consent import Provision
@@ -58,6 +60,30 @@ def test_a_change_is_previewed_proposed_approved_and_brought_back(web: TestClien
     assert back.status_code == 303
     node.policy_desk.approve(other, node.policy.proposals()[0].name)
     assert node.access.check(read).permitted
+
+
+def test_what_waits_is_looked_at_beside_the_page_and_once(web: TestClient, console_house: House) -> None:
+    node, goes_on = console_house.node, threading.Event()
+    sign_in(web)
+    page = web.get(PAGE).text
+    token, text = csrf(page), text_of(page)
+    data = {"text": text + RULE, "reason": "the board said so", "csrf": token}
+    node.beside.begin("something else", 1, lambda _: goes_on.wait(60))
+    assert web.post(f"{PAGE}/propose", data=data).headers["location"] == PAGE
+    name = node.policy.proposals()[0].name
+    page = web.get(PAGE).text
+    assert "decisions are being taken again" in page
+    assert "Looked at" not in page
+    size = console_house.size()
+    assert web.get(f"{PAGE}/{name}/progress").json()["running"]
+    assert console_house.size() == size, "how far it is shows no event"
+    goes_on.set()
+    page = settled(web, PAGE)
+    assert "would come out otherwise" in page
+    assert "Looked at" in page
+    node.beside.begin("something else", 1, lambda _: time.sleep(0.5))
+    assert "Looked at" in web.get(PAGE).text, "what was found is kept"
+    web.post(f"{PAGE}/{name}/withdraw", data={"csrf": token})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.console.fixtures import OFFICER, PASSWORD, SYSTEMS
+from tests.integration.console.fixtures import OFFICER, PASSWORD, SYSTEMS, settled
 from tests.integration.console.test_accesses_page import token_of
 from tests.integration.console.test_console import sign_in
 from tests.kept_homes import founded
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.api.app import create_app
-from twinward.audit.queries import day_of
+from twinward.audit.queries import AccessQuery, day_of
 from twinward.console import mount
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
@@ -153,7 +154,8 @@ def test_the_sample_is_drawn_by_the_signed_tree_head(ward: Ward) -> None:
 
 def reviews_of_another_process(ward: Ward) -> Reviews:
     """As a process that has just been started makes them: it has examined nothing, and reads findings off the log."""
-    vars(ward.node).pop("reviews", None)
+    for name in ("reviews", "examinations"):
+        vars(ward.node).pop(name, None)
     return ward.node.reviews
 
 
@@ -174,7 +176,7 @@ def test_findings_are_events_and_close_a_visit_once(ward: Ward, web: TestClient)
     reviews.answer(POE, index, "The patient asked me to look at the scan")
     assert reviews.questions("dr-poe") == []
     sign_in(web)
-    page = web.get(f"/console/reviews?day={ward.day}").text
+    page = settled(web, f"/console/reviews?day={ward.day}")
     assert "The patient asked me to look at the scan" in page
     found = {"verdict": "signed-off", "note": "plausible, the scan is there", "day": str(ward.day)}
     assert web.post(f"/console/reviews/{index}", data=found | {"csrf": "wrong"}).status_code == 403
@@ -228,14 +230,56 @@ def test_home_says_what_waits(web: TestClient, ward: Ward) -> None:
     reviews_of_another_process(ward)
     sign_in(web)
     assert f"accesses ({ward.day}) were not examined" in web.get("/console").text
-    web.get(f"/console/reviews?day={ward.day}")
+    settled(web, f"/console/reviews?day={ward.day}")
     closed = ward.node.reviews.waiting(ward.day, 50)
     assert f"{closed} of yesterday&#39;s unexplained accesses wait for a finding" in web.get("/console").text
 
 
+def test_a_day_is_examined_beside_its_page_which_says_how_far_it_is(web: TestClient, ward: Ward) -> None:
+    reviews_of_another_process(ward)
+    sign_in(web)
+    path, goes_on = f"/console/reviews?day={ward.day}", threading.Event()
+    ward.node.beside.begin("something else", 1, lambda _: goes_on.wait(60))
+    page = web.get(path).text
+    assert "The day is being examined" in page
+    assert "Care explains" not in page, "nothing is said before it is known"
+    before = ward.node.log.store.size()
+    assert web.get(f"/console/reviews/progress/{ward.day}").json() == {"running": True, "done": 0, "of": 0}
+    assert ward.node.log.store.size() == before, "how far it is shows no event"
+    goes_on.set()
+    assert "Care explains" in settled(web, path)
+    token = token_of(web.get("/console/breaches").text)
+    assert web.post("/console/reviews", data={"day": str(ward.day), "csrf": "x"}).status_code == 403
+    assert web.post("/console/reviews", data={"day": str(ward.day), "csrf": token}).headers["location"] == path
+    settled(web, path)
+
+
+def test_the_node_examines_yesterday_by_itself_where_policy_lets_it(ward: Ward) -> None:
+    reviews_of_another_process(ward)
+    ward.node.examinations.yesterday()
+    assert ward.node.examinations.standing(ward.day).trouble == ""
+    ward.node.beside.standing(f"review of {ward.day}", 60)
+    assert ward.node.reviews.waiting(ward.day, 50) is not None
+    size = ward.node.log.store.size()
+    ward.node.examinations.yesterday()
+    assert ward.node.log.store.size() == size, "once a process"
+    rows = ward.node.access_search.page(ward.permit(), AccessQuery(agent="node", hides_own=False)).rows
+    looks = [row.event for row in rows if row.event and row.event.action is Action.AUDIT]
+    assert dict(looks[0].detail)["page"] == f"review of {ward.day}"
+
+
+def test_without_its_rule_the_node_looks_at_nothing(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    reviews_of_another_process(ward)
+    monkeypatch.setattr(ward.node.access, "may", lambda *_: False)
+    size = ward.node.log.store.size()
+    ward.node.examinations.yesterday()
+    assert not ward.node.examinations.standing(ward.day).running
+    assert ward.node.log.store.size() == size
+
+
 def test_the_page_names_what_was_found_in_plain_words(web: TestClient, ward: Ward) -> None:
     sign_in(web)
-    page = web.get(f"/console/reviews?day={ward.day}").text
+    page = settled(web, f"/console/reviews?day={ward.day}")
     assert re.search(r"Care explains \d+\.\d % of them", page)
     assert "both have the same family name" in page
     assert "took part in an encounter with the patient" in page
@@ -261,3 +305,20 @@ def test_a_patient_is_told_how_care_connects_and_nothing_of_others_nor_of_what_i
     assert "Dr. Poe (dr-poe) " not in ben  # no sentence, and no accusation
     newest = web.get("/console/my/accesses").text
     assert "The hospital&#39;s system" in newest  # opening it is an event that the patient reads
+
+
+def test_today_is_shown_as_it_was_examined_and_again_when_that_is_asked_for(web: TestClient, ward: Ward) -> None:
+    reviews_of_another_process(ward)
+    today = day_of(ward.clock.now_ms())
+    path = f"/console/reviews?day={today}"
+    sign_in(web)
+    ward.read(LEE, ward.twins[0])
+    before = settled(web, path)
+    assert "came since this day was examined" not in before
+    ward.read(LEE, ward.twins[1])
+    size = ward.node.log.store.size()
+    page = web.get(path).text
+    assert "1 access came since this day was examined" in page
+    assert ward.node.log.store.size() == size + 1, "no care data are opened to show what was examined"
+    web.post("/console/reviews", data={"day": str(today), "csrf": token_of(page)})
+    assert "came since this day was examined" not in settled(web, path)

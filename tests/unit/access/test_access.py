@@ -492,7 +492,7 @@ def test_whoever_is_not_named_by_a_rule_gets_nothing() -> None:
     assert permitted == {
         ("clinician", "read"), ("clinician", "search"), ("clinician", "write"), ("system", "write"), ("node", "write"),
         ("operator", "write"), ("officer", "audit"), ("officer", "consent"), ("officer", "shred"), ("vendor", "query"),
-        ("officer", "export"), ("officer", "account"), ("officer", "policy"), ("node", "read"),
+        ("officer", "export"), ("officer", "account"), ("officer", "policy"), ("node", "read"), ("node", "audit"),
         ("officer", "study"), ("researcher", "study"), ("officer", "review"), ("clinician", "review"),
         ("researcher", "review"), ("operator", "review"), ("officer", "contact"), ("vendor", "contact"),
         ("officer", "exchange"), ("operator", "exchange"), ("officer", "outbreak"), ("operator", "outbreak"),

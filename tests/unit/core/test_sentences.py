@@ -6,9 +6,11 @@ import copy
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twinward.console.viewer import Language, Viewer, in_words, shown, viewed_by
-from twinward.core.sentences import Moment, Sentence, counted, joined, listed, sentence
+from twinward.core.sentences import Moment, Sentence, counted, joined, listed, of_numbers, sentence
 
 VIENNA = Viewer(Language.GERMAN, "Europe/Vienna")
 AT_MS = Moment(1_767_225_600_000)
@@ -54,3 +56,24 @@ def test_it_is_copied_and_sent_whole() -> None:
     for other in (copy.deepcopy(said), pickle.loads(pickle.dumps(said))):
         assert isinstance(other, Sentence)
         assert (other, other.template, other.values) == (said, said.template, {"account": "{braces}"})
+
+
+@given(st.text() | st.from_regex(r"[a-z ]{0,9}[0-9]{1,12}\.{0,3}[0-9]{0,3}[a-z{} ]{0,9}", fullmatch=True))
+def test_a_librarys_text_stays_as_it_is_whatever_stands_in_it(text: str) -> None:
+    assert of_numbers(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "template", "values"),
+    [
+        ("leaf 3 is missing", "leaf {n0} is missing", {"n0": 3}),
+        ("leaves 3..17 were rewritten", "leaves {n0}..{n1} were rewritten", {"n0": 3, "n1": 17}),
+        ("key log+1a2b of v0.1 in {x}", "key log+1a2b of v0.1 in {{x}}", {}),
+        ("page 007 of 70", "page 007 of {n0}", {"n0": 70}),
+    ],
+)
+def test_its_numbers_are_its_values_and_no_part_of_a_name(text: str, template: str, values: dict[str, int]) -> None:
+    said = of_numbers(text)
+    assert (said.template, dict(said.values)) == (template, values)
+    with viewed_by(VIENNA):
+        assert in_words(of_numbers("leaf 1200 is missing")) == "Blatt 1.200 fehlt"

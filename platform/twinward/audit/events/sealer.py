@@ -33,6 +33,7 @@ from twinward.audit.events import codec
 from twinward.audit.interfaces import EventKeys
 from twinward.audit.models import AccessEvent
 from twinward.core.errors import NotFound
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import TwinId
 from twinward_crypto import commitment, padding
 from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal, seal_many
@@ -108,7 +109,7 @@ class EventSealer:
                 key = key_of(twin)
                 opening = None if key is None else open_event(entry.body, entry.leaf, key=key, origin=self._origin)
             except (OpenError, LedgerError) as error:
-                message = f"the body of event {index} is not the one its leaf commits to"
+                message = sentence("the body of event {index} is not the one its leaf commits to", index=index)
                 raise LogTampered(message, first_bad_index=index) from error
             yield twin, opening
 
@@ -132,21 +133,33 @@ class EventSealer:
         if not entry.body or leaf.kind in (LeafKind.HEARTBEAT, LeafKind.COMPLETENESS):
             return
         if (leaf.kind is LeafKind.ACCESS) != (twin is not None):
-            raise LogTampered(f"event {index} is not of the kind its leaf says", first_bad_index=index)
+            raise LogTampered(
+                sentence("event {index} is not of the kind its leaf says", index=index), first_bad_index=index
+            )
         if twin is not None and self.tag("twin", twin) not in entry.tags:
-            raise LogTampered(f"event {index} is not filed under its own patient", first_bad_index=index)
+            raise LogTampered(
+                sentence("event {index} is not filed under its own patient", index=index), first_bad_index=index
+            )
         if opening is None:
             return
         try:
             event = codec.decode(opening.event, self._origin)
         except EventNotLoggable as error:
-            raise LogTampered(f"event {index} is none of this log's", first_bad_index=index) from error
+            raise LogTampered(
+                sentence("event {index} is none of this log's", index=index), first_bad_index=index
+            ) from error
         if event.at_ms // MINUTE_MS != leaf.minute:
-            raise LogTampered(f"event {index} is not of the minute its leaf says", first_bad_index=index)
+            raise LogTampered(
+                sentence("event {index} is not of the minute its leaf says", index=index), first_bad_index=index
+            )
         if event.twin != twin and (twin is not None or event.twin is None or self.has_key(event.twin)):
-            raise LogTampered(f"event {index} names a patient it is not filed under", first_bad_index=index)
+            raise LogTampered(
+                sentence("event {index} names a patient it is not filed under", index=index), first_bad_index=index
+            )
         if self.tag("agent", event.agent) not in entry.tags:
-            raise LogTampered(f"event {index} is not filed under who did it", first_bad_index=index)
+            raise LogTampered(
+                sentence("event {index} is not filed under who did it", index=index), first_bad_index=index
+            )
 
     def remember(self, indices: Sequence[int], events: Sequence[AccessEvent]) -> None:
         """Remember whom entries that were just appended are about, so that ``remembered`` can tell."""

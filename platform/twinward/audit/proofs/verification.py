@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from twinward.audit.errors import LogTampered
+from twinward.audit.errors import LogTampered, corrupt
 from twinward.audit.events.heads import head_of
 from twinward.audit.events.sealer import EventSealer
 from twinward.audit.models import Head
@@ -108,8 +108,7 @@ class Verification:
                 self._completeness.require_sound()
         except LogCorrupt as error:
             exact = self._first_misfit(store, error.first_bad_index)
-            found = error.first_bad_index if exact is None else exact
-            raise LogTampered(str(error), first_bad_index=found) from error
+            raise corrupt(error, first_bad_index=exact) from error
         except (InvalidSignature, LedgerError) as error:
             if isinstance(error, LogUnavailable):
                 raise

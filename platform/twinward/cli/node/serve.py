@@ -45,6 +45,10 @@ ERASE_EVERY_S = 1.0
 """How often it is looked whether officers agreed on an erasure, or a crash left one unfinished."""
 TELL_EVERY_S = 5.0
 """How often it is looked whether patients are to be told of a study; an approval here is followed at once."""
+COUNT_EVERY_S = 60.0
+"""How often it is looked whether a crash left a count of a breach undone; what is asked for here is begun at once."""
+EXAMINE_EVERY_S = 300.0
+"""How often it is looked whether a day is over that nobody examined. Not at once: each start would open care data."""
 NOTICE_EVERY_S = 1.0
 """Between two looks for notices of alerts that are to be sent."""
 TICK_EVERY_S = 5.0
@@ -91,6 +95,8 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         telling = stack.enter_context(FollowUps(node.contacts.carry_on, TELL_EVERY_S))
         node.contacts.on_approval = telling.wake
         stack.callback(node.contacts.stop)
+        stack.enter_context(FollowUps(node.breach_counting.go_on, COUNT_EVERY_S))
+        stack.enter_context(Following(node.examinations.yesterday, EXAMINE_EVERY_S))
         stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
         stack.enter_context(Following(lambda: node.live.watch.tick(), TICK_EVERY_S))

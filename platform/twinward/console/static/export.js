@@ -20,13 +20,16 @@ function interrupted() {
   return new Error(why);
 }
 
+const STEPS = {
+  read: (values) => say("{done} of {of} entries of the log are looked through", values),
+  proven: (values) => say("{done} of {of} rows are opened and proven", values),
+  printed: (values) => say("{done} of {of} rows are on paper", values),
+};
+
 function show({ step, done, of }) {
-  const printed = step === "printed";
   part("progress").max = of;
   part("progress").value = done;
-  part("count").textContent = printed
-    ? say("{done} of {of} rows are on paper", { done, of })
-    : say("{done} of {of} rows are opened and proven", { done, of });
+  part("count").textContent = STEPS[step]({ done, of });
 }
 
 // The lines up to the one with a size or an error, and what of the file came along with it.
