@@ -39,8 +39,7 @@ def test_a_patients_choices_outlive_the_question_who_it_is(visit: Visit, house: 
     node, page = house.node, visit.page
     officer = AccessContext(node.accounts.named("officer"), Purpose.COMPLIANCE)
     node.account_desk.add_patient("kept", "Kept", PASSWORD, house.twins[0], officer)
-    session = node.sign_ins.by_password("kept", PASSWORD)
-    visit.context.add_cookies([{"name": SESSION_COOKIE, "value": session, "url": f"{visit.url}/console"}])
+    visit.sign_in(PASSWORD, "kept")
     visit.go("/console/my/consents")
     page.get_by_label("Nobody may use my record for research").check()
     sessions = node.sign_ins._sessions

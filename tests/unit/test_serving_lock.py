@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from twinward.core.errors import Conflict
-from twinward.node.home import LOCK_FILE, await_followed, moment, require_not_served, serving
+from twinward.node.home import LOCK_FILE, await_followed, is_served, moment, require_not_served, serving
 
 HOLD = """
 import sys
@@ -73,3 +73,23 @@ def test_who_only_looks_keeps_no_server_out_and_is_taken_for_none(tmp_path: Path
         while looking.poll() is None:
             require_not_served(tmp_path)  # two who look do not see each other
     assert looking.returncode == 0
+
+
+def test_a_server_that_looks_at_itself_knows_that_it_runs_and_goes_on_holding_its_home(tmp_path: Path) -> None:
+    """A POSIX lock is gone once its process closes the file, whoever opened it: the page Node looked, and let go."""
+    other = "import sys\nfrom pathlib import Path\nfrom twinward.node.home import is_served\n"
+    other += "print(is_served(Path(sys.argv[1])))\n"
+
+    def seen_by_another() -> str:
+        command = [sys.executable, "-c", other, str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    with serving(tmp_path):
+        assert is_served(tmp_path)
+        with pytest.raises(Conflict, match="by this process"):
+            require_not_served(tmp_path)
+        with pytest.raises(Conflict, match="by this process"), serving(tmp_path):
+            pass
+        assert seen_by_another() == "True"
+    assert not is_served(tmp_path)
+    assert seen_by_another() == "False"

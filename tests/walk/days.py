@@ -42,7 +42,7 @@ TERMINAL: Final = """<body style="margin:0;background:#1b1f24;color:#e6e6e6;padd
 <pre style="font:15px/1.45 'DejaVu Sans Mono',monospace;margin:0;white-space:pre-wrap"><b>$ {}</b>\n{}</pre></body>"""
 VERIFIER: Final = ROOT / "ledger/twinward_ledger/standalone/twinward_verify.py"
 RULE: Final = """
-@id("researchers-take-nothing-out")
+@id("researchers-take-nothing-out-NOW")
 @say("researchers may not take records out of the hospital")
 forbid (principal, action == Action::"export", resource) when { principal.role == "researcher" };
 """
@@ -218,9 +218,7 @@ def _policy(walk: Walk, second: Walk) -> None:
     """A rule more: looked at, proposed, and approved by somebody else."""
     page = walk.page
     walk.go("policy", "/console/policy")
-    if "researchers-take-nothing-out" in page.input_value("#text"):
-        return  # an earlier walk's
-    page.fill("#text", page.input_value("#text") + RULE)
+    page.fill("#text", page.input_value("#text") + RULE.replace("NOW", f"{datetime.now(UTC):%d-%H-%M}"))
     walk.press("what the policy would change", "button:text-is('See what would change')")
     page.fill("#reason", "the ethics board decided so on Monday")
     walk.press("policy proposed", "button:has-text('Propose')")

@@ -38,6 +38,8 @@ _MAX_BYTES = 64
 FOLLOWED_WITHIN_S = 30.0
 LEAST_FREE_BYTES = 2 << 30
 _LOOK_AGAIN_S = 0.02
+_served_here: set[Path] = set()
+"""Homes that this process serves."""
 _PROBES_OUTWAITED = 5
 
 
@@ -88,7 +90,9 @@ def serving(home: Path) -> Iterator[Serving]:
         Conflict: another process serves it.
         BadInput: the home cannot be written.
     """
+    _require_not_own(home)
     descriptor = _open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+    _served_here.add(home.resolve())
     try:
         for _ in range(_PROBES_OUTWAITED):  # somebody who only looks holds it for a moment
             with suppress(Conflict):
@@ -102,11 +106,13 @@ def serving(home: Path) -> Iterator[Serving]:
         held.followed(0)
         yield held
     finally:
+        _served_here.discard(home.resolve())
         os.close(descriptor)
 
 
 def require_not_served(home: Path) -> None:
-    """Raise ``Conflict`` while another process serves a home. For what would take it away from under the server."""
+    """Raise ``Conflict`` while a process serves a home. For what would take it away from under the server."""
+    _require_not_own(home)
     if not (home / LOCK_FILE).exists():
         return
     descriptor = _open(home / LOCK_FILE, os.O_RDONLY)
@@ -117,7 +123,7 @@ def require_not_served(home: Path) -> None:
 
 
 def is_served(home: Path) -> bool:
-    """Whether another process serves a home."""
+    """Whether a process serves a home, this one or another."""
     try:
         require_not_served(home)
     except Conflict:
@@ -140,6 +146,12 @@ def _open(path: Path, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise BadInput(f"{path} cannot be opened: {error.strerror}", hint="is the home yours to write?") from None
+
+
+def _require_not_own(home: Path) -> None:
+    """The server's own process opens the lock's file no second time: closing that would drop its lock (POSIX)."""
+    if home.resolve() in _served_here:
+        raise Conflict(f"{home} is being served by this process", hint="stop that server first")
 
 
 def _take(descriptor: int, home: Path, kind: int) -> None:

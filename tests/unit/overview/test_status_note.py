@@ -126,10 +126,7 @@ def test_it_is_of_this_home_these_settings_this_release_and_these_keys(
 def test_a_server_that_starts_or_a_full_disk_has_it_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     found = kept(settings)
     with serving(settings.home):
-        # this process's own lock is no other's: what a command sees is held apart
-        monkeypatch.setattr(status_note, "is_served", lambda _: True)
         assert noted(settings, found.at_ms) is None
-        monkeypatch.undo()
     assert noted(settings, found.at_ms) == found
     monkeypatch.setattr(status_note, "is_nearly_full", lambda _: True)
     assert noted(settings, found.at_ms) is None

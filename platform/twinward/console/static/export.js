@@ -29,7 +29,8 @@ const STEPS = {
 function show({ step, done, of }) {
   part("progress").max = of;
   part("progress").value = done;
-  part("count").textContent = STEPS[step]({ done, of });
+  const written = new Intl.NumberFormat(document.documentElement.lang);
+  part("count").textContent = STEPS[step]({ done: written.format(done), of: written.format(of) });
 }
 
 // The lines up to the one with a size or an error, and what of the file came along with it.
@@ -69,7 +70,7 @@ async function take() {
   link.href = URL.createObjectURL(new Blob(parts, { type: line.type }));
   link.download = line.name;
   part("bar").hidden = true;
-  tell(say("{name} is made: {size} bytes. It is in your browser’s downloads; the button saves it once more.", { name: line.name, size }), "done");
+  tell(say("{name} is made: {size} bytes. It is in your browser’s downloads; the button saves it once more.", { name: line.name, size: new Intl.NumberFormat(document.documentElement.lang).format(size) }), "done");
   link.click();
 }
 
