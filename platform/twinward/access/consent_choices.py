@@ -31,6 +31,7 @@ CHOICES: Final[Mapping[str, Provision]] = {
         purposes=(Purpose.RESEARCH,),
         categories=(Category.FEATURES, Category.MONITORING),
     ),
+    "counts": Provision(effect="permit", purposes=(Purpose.PUBLIC_HEALTH,), categories=(Category.CONDITIONS,)),
     "no-research": Provision(effect="deny", purposes=(Purpose.RESEARCH,)),
     **{
         f"treat-{one.value}": Provision(

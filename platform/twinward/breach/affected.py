@@ -15,7 +15,16 @@ from twinward.audit.models import AuditRow, RowState
 from twinward.core.vocabulary import Action, TwinId
 
 SHOWN: Final = frozenset(
-    {Action.READ, Action.SEARCH, Action.EXPORT, Action.MATCH, Action.COHORT, Action.TRAIN, Action.BREAK_GLASS}
+    {
+        Action.READ,
+        Action.SEARCH,
+        Action.EXPORT,
+        Action.MATCH,
+        Action.COHORT,
+        Action.COUNT,
+        Action.TRAIN,
+        Action.BREAK_GLASS,
+    }
 )
 """Actions by which something of a record is seen or leaves: confidentiality."""
 

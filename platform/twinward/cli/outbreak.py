@@ -48,13 +48,22 @@ def open_(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def watch(
-    file: Annotated[Path, typer.Argument(help='Daily sums, oldest first: lines of YYYY-MM-DD,COUNT; "-" reads stdin.')],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Sums of `twinward outbreak sum`, of periods that follow each other; or one series of daily sums, "
+            'oldest first: lines of YYYY-MM-DD,COUNT ("-" reads stdin).'
+        ),
+    ],
     syndrome: Annotated[str, typer.Option(help="Which, e.g. influenza.")],
     account: AsOption,
     statistic: StatisticOption = "c2",
     limit: Annotated[float, typer.Option(min=0.001, help="What the statistic must exceed; published: 3, 3 and 2.")] = 3,
     baseline: BaselineOption = 7,
-    noise: Annotated[float, typer.Option(min=0, help="The variance of the noise in each sum.")] = 0,
+    noise: Annotated[
+        float | None,
+        typer.Option(min=0, help="The variance of the noise in each daily sum.", show_default="the sum file's, or 0"),
+    ] = None,
     sign: Annotated[Path | None, typer.Option(help="Where the last day is unusual, write a signature here.")] = None,
     hospital: HospitalOption = "",
     home: HomeOption = None,
@@ -68,7 +77,8 @@ def watch(
     Exit codes: 0 judged, 2 no such syndrome, or no series, 3 no such account, 4 no contract, 6 the account may not,
     7 the chain or the log does not answer.
 
-    Example: twinward outbreak watch sums.csv --syndrome influenza --noise 254 --sign northgate.json --as olga
+    Examples: twinward outbreak watch week-48.sum.json week-49.sum.json --syndrome influenza --as olga
+    · twinward outbreak watch sums.csv --syndrome influenza --noise 254 --sign northgate.json --as olga
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.node.study_approvals import abroad, member
@@ -76,8 +86,8 @@ def watch(
         from twinward.outbreak.ears import Ears
 
         out = None if sign is None else OutputFile(sign, as_json=as_json, option="--sign")
-        last_day, counts = _series(read_input(file))
-        detector = Ears(_statistic(statistic), limit, baseline, noise)
+        last_day, counts, variance = _sums(files, syndrome, noise)
+        detector = Ears(_statistic(statistic), limit, baseline, variance)
         said = statement_of(syndrome, detector, counts, last_day)
         shown: dict[str, Any] = {"syndrome": syndrome, "day": _day(last_day), "counted": counts[-1]}
         if said is None:
@@ -244,6 +254,20 @@ def _statistic(text: str) -> Any:
         return Statistic(text)
     except ValueError:
         raise BadInput(f"no statistic {text!r}", hint="c1, c2 or c3") from None
+
+
+def _sums(files: list[Path], syndrome: str, noise: float | None) -> tuple[int, list[int], float]:
+    """The last day since 1970, the daily sums, and the variance of their noise. Raises ``BadInput``."""
+    read = [read_input(one) for one in files]
+    if not read[0].lstrip().startswith(b"{"):
+        if len(read) > 1:
+            raise BadInput("one series of daily sums, or sums of periods", hint="`twinward outbreak sum` writes these")
+        return *_series(read[0]), noise or 0.0
+    from twinward.outbreak.shares import SummedDays, series_of
+
+    if noise is not None:
+        raise BadInput("the sum of a period says its noise itself", hint="leave --noise out")
+    return series_of([SummedDays.parse(one) for one in read], syndrome)
 
 
 def _series(raw: bytes) -> tuple[int, list[int]]:

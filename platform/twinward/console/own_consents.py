@@ -29,6 +29,10 @@ SAID: Final = {
         "Research here may learn from my figures and monitor recordings",
         "A study's model is trained inside this hospital, with noise, so that little can be learnt of any one patient.",
     ),
+    "counts": (
+        "The hospital may count me when it watches for outbreaks with others",
+        "Your diagnoses are looked at for a few infectious diseases. Only a daily number leaves, with noise, in a sum.",
+    ),
     "no-research": ("Nobody may use my record for research", "This also stops searches by companies. Care goes on."),
     "own": (
         "My own download contains mental health, addiction, HIV, sexual health and genetics",

@@ -128,6 +128,8 @@ class Action(StrEnum):
     COHORT = "cohort"
     """Reading one twin's feature vector into a cohort snapshot."""
     TRAIN = "train"
+    COUNT = "count"
+    """Reading one twin's Conditions into a day's count of cases, of which a sum with noise leaves."""
     AUDIT = "audit"
     """Reading the access log itself."""
     SHRED = "shred"
@@ -153,7 +155,7 @@ class Action(StrEnum):
     EXCHANGE = "exchange"
     """A step of an exchange of resources with other hospitals: offered, promised, shipped, received, disputed."""
     OUTBREAK = "outbreak"
-    """A step of an alert of an outbreak: signed by this hospital, or sent with a quorum's signatures."""
+    """A step of an alert of an outbreak, or of daily counts: paid for, released, added up, signed, sent."""
 
 
 class Purpose(StrEnum):
@@ -168,6 +170,8 @@ class Purpose(StrEnum):
     RECORD_MANAGEMENT = "RECORDMGT"
     SIMILARITY = "CLINTRCH"
     """Clinical-trial style research by an outside party: what a vendor's query is logged as."""
+    PUBLIC_HEALTH = "PUBHLTH"
+    """Watching for outbreaks with other hospitals."""
 
 
 _BROADER: Final[Mapping[Purpose, Purpose]] = MappingProxyType(

@@ -19,6 +19,7 @@ A node's home holds, on the embedded defaults:
 ``saved_filters.db``    officers' saved filters of the log, sealed
 ``live.db``             sealed series of live readings, what is settled of each source, devices' assignments, quarantine
 ``things.db``           devices, beds, wards, stock: sealed, found by blind tags; relations, what happened to them
+``outbreak.db``         periods of daily counts: agreed on, counted, whom; sealed
 ``chain.db``            the embedded chain
 ``study-journal.db``    where the studies stand that this node coordinates
 ``studies.db``          which rounds of which studies this hospital answered: none is answered twice; in no backup

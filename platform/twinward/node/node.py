@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from twinward.node.cohort import RunningCohort
     from twinward.node.study_decisions import StudyDecisions
     from twinward.outbreak.alerts import OutbreakDesk
+    from twinward.outbreak.period_store import PeriodStore
     from twinward.recruitment.service import ContactDesk
     from twinward.review.beside import Examinations
     from twinward.review.service import Reviews
@@ -208,6 +209,15 @@ class Node(AccessParts):
         return ActionLog(self.log, self.audit.sealer, action)
 
     @part
+    def outbreak_periods(self) -> PeriodStore:
+        """Which periods of daily counts were agreed on, and what was counted of them."""
+        from twinward.outbreak.period_store import OUTBREAK_PERIODS, PeriodStore
+
+        made = PeriodStore(self.state(OUTBREAK_PERIODS), self.keyring)
+        self.keep(made)
+        return made
+
+    @part
     def study_decisions(self) -> StudyDecisions:
         """What this hospital's officers decided on studies, as its log has it."""
         from twinward.node.study_decisions import StudyDecisions
@@ -352,7 +362,11 @@ class Node(AccessParts):
             self.clock,
             departed=self._departed,
             turn=Turn(self.settings.home / ERASURE_WORK_LOCK),
-            purged=lambda: (self.live.closing.forget_shredded(), self.things.forget_erased()),
+            purged=lambda: (
+                self.live.closing.forget_shredded(),
+                self.things.forget_erased(),
+                self.outbreak_periods.forget_erased(self.keyring.is_shredded),
+            ),
         )
 
     def _departed(self) -> None:

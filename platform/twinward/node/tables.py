@@ -12,6 +12,7 @@ from twinward.core.errors import BadInput
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
 from twinward.live.storage.tables import LIVE
 from twinward.node.errors import translated
+from twinward.outbreak.period_store import OUTBREAK_PERIODS
 from twinward.things.storage.tables import THINGS
 from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward_ledger.storage import open_database
@@ -32,6 +33,7 @@ SMALL_STORES = (
     POLICIES,
     LIVE,
     THINGS,
+    OUTBREAK_PERIODS,
 )
 """What is in ``state``."""
 _SCHEMAS = {

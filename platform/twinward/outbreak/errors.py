@@ -4,6 +4,8 @@ TwinwardError
 ├── BadInput ─ OutbreakInvalid          what was entered is no statement, series of counts, or hospital's signature
 ├── Conflict
 │   ├── NoOutbreakContract              the consortium has none yet
+│   ├── ReleaseRefused                  a period or day that is not released, or not yet
+│   │   └── ReleaseForgotten            this home lacks what it released of a period: nothing more is released of it
 │   └── AlertRefused                    the contract refuses it; says why
 └── Unavailable ─ OutbreakUnreachable   the chain does not answer
 """
@@ -24,6 +26,14 @@ class OutbreakInvalid(BadInput):
 
 class NoOutbreakContract(Conflict):
     """The consortium has no contract for alerts yet."""
+
+
+class ReleaseRefused(Conflict):
+    """A period or a day that is not released, or not yet. Nothing was counted, nothing left."""
+
+
+class ReleaseForgotten(ReleaseRefused):
+    """This home does not know what it released of a period, so it may have: it releases nothing more of it."""
 
 
 class AlertRefused(Conflict):

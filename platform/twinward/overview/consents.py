@@ -20,6 +20,7 @@ from twinward.node import Node
 _ASKED: Final = (
     (Role.CLINICIAN, Action.READ, Purpose.TREATMENT, sentence("a clinician who treats")),
     (Role.RESEARCHER, Action.TRAIN, Purpose.RESEARCH, sentence("a study that trains")),
+    (Role.NODE, Action.COUNT, Purpose.PUBLIC_HEALTH, sentence("the node that counts cases for outbreaks")),
     (Role.VENDOR, Action.MATCH, Purpose.SIMILARITY, sentence("a vendor that is told of a match")),
     (Role.VENDOR, Action.EXPORT, Purpose.SIMILARITY, sentence("a vendor that receives records")),
 )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from twinward.vault.search.index import SearchIndex
 
 OPENING_ACTIONS = frozenset(
-    {Action.READ, Action.SEARCH, Action.EXPORT, Action.COHORT, Action.TRAIN, Action.BREAK_GLASS}
+    {Action.READ, Action.SEARCH, Action.EXPORT, Action.COHORT, Action.COUNT, Action.TRAIN, Action.BREAK_GLASS}
 )
 """Actions whose permits open records. A permit to write does not: whoever updates a record it has to read, asks."""
 

@@ -128,6 +128,7 @@ UNCHANGING = {
     "exchange suggest",
     "exchange surge",
     "outbreak alerts",
+    "outbreak periods",
     "outbreak simulate",
     "disclosure public",
     "keys check-receipt",
@@ -181,6 +182,7 @@ _ERASURES = "tests/integration/console/test_erasures_page.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
 _EXCHANGE = "tests/integration/cli/test_exchange.py"
 _OUTBREAK = "tests/integration/cli/test_outbreak.py"
+_COUNTING = "tests/integration/cli/test_outbreak_periods.py"
 ELSEWHERE = {
     "account add-client": _CLIENTS,
     "account certificates": "tests/adversarial/access/test_mutual_tls.py",
@@ -226,6 +228,7 @@ ELSEWHERE = {
     "live score": "tests/integration/live/test_scoring.py",
     "live take": _LIVE,
     **{f"outbreak {step}": _OUTBREAK for step in ("open", "raise", "watch", "end")},
+    **{f"outbreak {step}": _COUNTING for step in ("invite", "approve", "reserve", "release", "sum")},
     "node move": "tests/integration/postgres/test_move.py",
     "erasure approve": _ERASURES,
     "erasure propose": _ERASURES,

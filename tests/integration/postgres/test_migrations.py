@@ -22,6 +22,7 @@ from twinward.federation.aggregation.answered_rounds import ANSWERS
 from twinward.federation.study_journal import JOURNAL
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
 from twinward.live.storage.tables import LIVE
+from twinward.outbreak.period_store import OUTBREAK_PERIODS
 from twinward.things.storage.tables import THINGS
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.storage.record_store import open_record_store
@@ -52,6 +53,7 @@ ON_BOTH = (
     POLICIES,
     LIVE,
     THINGS,
+    OUTBREAK_PERIODS,
 )
 IN_FILES = (LOG_FILE, MAP_FILE, CHAIN)
 """On a server the log and its map have tables of their own, made for COPY; a chain is on none."""

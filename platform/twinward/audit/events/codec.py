@@ -36,6 +36,7 @@ _FHIR_ACTION = {
     Action.EXPORT: "R",
     Action.AUDIT: "R",
     Action.COHORT: "R",
+    Action.COUNT: "R",
     Action.MATCH: "R",
     Action.SHRED: "D",
     Action.CONSENT: "U",

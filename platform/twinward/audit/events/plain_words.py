@@ -40,6 +40,7 @@ WHYS: Final = {
     Purpose.PATIENT_REQUEST: "because you asked for it",
     Purpose.RECORD_MANAGEMENT: "to keep your record",
     Purpose.SIMILARITY: "to find patients like you, by encrypted queries",
+    Purpose.PUBLIC_HEALTH: "to watch for outbreaks",
 }
 WHOS: Final = {
     Role.OFFICER: "of the hospital's data office",
@@ -72,6 +73,7 @@ WAYS_IN: Final = (
 """What others do to how a patient signs in, in the same words."""
 SEARCHED: Final = {
     Action.COHORT: "took figures of yours into the encrypted search for patients like each other",
+    Action.COUNT: "looked whether you are a case to count; of all counts together a number with noise leaves",
     Action.QUERY: "compared a company's encrypted query with figures of yours",
     Action.MATCH: "was told that a patient like the one searched for is here, not who",
 }

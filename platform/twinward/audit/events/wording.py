@@ -18,6 +18,7 @@ PURPOSES = {
     Purpose.PATIENT_REQUEST: "the patient's own request",
     Purpose.RECORD_MANAGEMENT: "record keeping",
     Purpose.SIMILARITY: "similarity search",
+    Purpose.PUBLIC_HEALTH: "public health",
 }
 _DONE = {
     Action.READ: "read",
@@ -28,6 +29,7 @@ _DONE = {
     Action.MATCH: "was told of",
     Action.COHORT: "put into the cohort",
     Action.TRAIN: "trained on",
+    Action.COUNT: "looked for cases to count in",
     Action.AUDIT: "looked at the access log",
     Action.SHRED: "shredded",
     Action.CONSENT: "set or read the consent",
@@ -53,6 +55,7 @@ _TRIED = {
     Action.MATCH: "be told of",
     Action.COHORT: "put into the cohort",
     Action.TRAIN: "train on",
+    Action.COUNT: "look for cases to count in",
     Action.AUDIT: "look at the access log",
     Action.SHRED: "shred",
     Action.CONSENT: "set or read the consent",
@@ -140,6 +143,11 @@ _STEPS = {
         "raise": "raised an alert of an outbreak that several hospitals signed",
         "sign-end": "signed for the hospital that an alert of an outbreak is over",
         "end": "ended an alert of an outbreak, as several hospitals signed",
+        "reserve": "had the privacy of a period of daily counts reserved",
+        "count": "had cases counted for a period of daily counts",
+        "release": "released daily counts with noise",
+        "repeat": "gave out again what was released of daily counts",
+        "sum": "added up hospitals' daily counts",
     },
 }
 """What the steps of a case, an erasure, a change of policy, a contact request, an exchange and an alert are called."""

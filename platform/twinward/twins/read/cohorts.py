@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Permit, Principal
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.features.codes import Recorded
@@ -212,6 +212,40 @@ class StayReader:
                     measured += [one for record in records for one in measure(record)]
                     requests.append(permit.request)
         return found
+
+
+class ConditionReader:
+    """The Conditions of every twin that may be counted for public health now, each read through its own permit.
+
+    Args:
+        twins, vault, access: the hospital's own.
+        detail: what every event of it says besides.
+    """
+
+    def __init__(
+        self, twins: Twins, vault: RecordVault, access: AccessControl, detail: tuple[tuple[str, str], ...]
+    ) -> None:
+        self._twins = twins
+        self._vault = vault
+        self._access = access
+        self._detail = detail
+        self.decided = 0
+        """How many accesses the last reading logged."""
+
+    def conditions(self) -> Iterator[tuple[TwinId, list[bytes]]]:
+        """Each twin and the contents of its Conditions as they stand."""
+        self.decided = 0
+        context = AccessContext(NODE, Purpose.PUBLIC_HEALTH)
+        look = partial(self._vault.read_twin, record_type=CONDITION_TYPE)
+        twins = self._twins.all()
+        for twin, permit in _permits(
+            self._access, context, twins, Action.COUNT, Category.CONDITIONS, self._detail, counted=self._count
+        ):
+            for records in self._access.opened(permit, look):
+                yield twin, [record.content for record in records if record.content != DELETED]
+
+    def _count(self, decided: int) -> None:
+        self.decided += decided
 
 
 def _fitted(stay: Stay, signals: SignalSchema) -> Stay:
