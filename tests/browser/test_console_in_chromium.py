@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 PAGES = (
     "/console", "/console/accesses", "/console/accesses/12", "/console/people", "/console/reviews",
     "/console/verify", "/console/check", "/console/outside", "/console/outside/acme", "/console/breaches",
-    "/console/erasures", "/console/contacts", "/console/node", "/console/studies",
+    "/console/erasures", "/console/contacts", "/console/node", "/console/studies", "/console/outbreaks",
     "/console/policy", "/console/consents",
 )  # fmt: skip
 Change = Callable[[dict[str, Any]], None]

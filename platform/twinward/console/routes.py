@@ -31,6 +31,7 @@ from twinward.console.exports import add_exports
 from twinward.console.hospital_sign_in import add_hospital_sign_in
 from twinward.console.invitations import add_invitations
 from twinward.console.node_page import add_node_page
+from twinward.console.outbreaks import add_outbreaks
 from twinward.console.pages import Console, said
 from twinward.console.passkeys import add_passkeys
 from twinward.console.patient import PAGE as PATIENTS_PAGE
@@ -83,6 +84,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_patient(pages, console)
     add_invitations(pages, console)
     add_studies(pages, console)
+    add_outbreaks(pages, console)
     add_ward(pages, console)
     add_alerts(pages, console)
     add_devices(pages, console)

@@ -32,7 +32,18 @@ MINE = (
 )
 OFFICERS = (
     *("", "/accesses", "/accesses/12", "/people", "/reviews?day=2026-01-01", "/emergencies", "/breaches", "/erasures"),
-    *("/contacts", "/policy", "/consents", "/verify", "/check", "/node", "/studies", "/outside", "/outside/acme"),
+    *(
+        "/contacts",
+        "/policy",
+        "/consents",
+        "/verify",
+        "/check",
+        "/node",
+        "/studies",
+        "/outbreaks",
+        "/outside",
+        "/outside/acme",
+    ),
     *("/accounts", "/accounts/ann", "/account", "/accesses/print", "/nowhere"),
 )
 OTHERS = ("/console/account", "/console/preferences", "/console/account/second-factor", "/console/confirm")

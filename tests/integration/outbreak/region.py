@@ -31,6 +31,8 @@ RUNNING = AccessContext(OFFICER, Purpose.OPERATIONS)
 APPROVING = AccessContext(OFFICER, Purpose.COMPLIANCE)
 FLU = {"system": "http://hl7.org/fhir/sid/icd-10", "code": "J10.1"}
 TODAY = datetime.now(UTC).date()
+DAYS = [TODAY - timedelta(days=back) for back in range(5, 0, -1)]
+"""Of ``terms``: the first is five days ago."""
 
 
 def condition(day: date | str, coding: dict[str, str] = FLU, **more: object) -> dict[str, object]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.integration.cli.conftest import OFFICER
-from tests.integration.outbreak.region import NAMES, TODAY, Region, condition, opened_region, terms
+from tests.integration.outbreak.region import DAYS, NAMES, TODAY, Region, condition, opened_region, terms
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Purpose
@@ -20,9 +20,6 @@ from twinward.federation.errors import InvitationInvalid, NotApproved, NotPaid, 
 from twinward.outbreak.agreement import AgreedPeriod
 from twinward.outbreak.errors import OutbreakInvalid, ReleaseForgotten, ReleaseRefused
 from twinward.outbreak.shares import Share, SummedDays, series_of
-
-DAYS = [TODAY - timedelta(days=back) for back in range(5, 0, -1)]
-"""Of ``terms``: the first is five days ago."""
 
 
 @pytest.fixture(name="region")
