@@ -20,6 +20,7 @@ from twinward.core.vocabulary import Purpose
 if TYPE_CHECKING:
     from twinward_contracts.bindings import OutbreakState
 
+_FARRINGTON = "farrington"
 _EPOCH = date(1970, 1, 1)
 _LINE = re.compile(r"(\d{4}-\d{2}-\d{2}),(-?\d{1,15})")
 
@@ -57,9 +58,13 @@ def watch(
     ],
     syndrome: Annotated[str, typer.Option(help="Which, e.g. influenza.")],
     account: AsOption,
-    statistic: StatisticOption = "c2",
-    limit: Annotated[float, typer.Option(min=0.001, help="What the statistic must exceed; published: 3, 3 and 2.")] = 3,
+    statistic: Annotated[str, typer.Option(help="c1, c2 or c3 of EARS; or farrington, of weeks over years.")] = "c2",
+    limit: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="What the statistic must exceed; published: 3, 3 and 2.", show_default="3; 1"),
+    ] = None,
     baseline: BaselineOption = 7,
+    years: Annotated[int, typer.Option(min=2, max=20, help="Of history, for farrington.")] = 5,
     noise: Annotated[
         float | None,
         typer.Option(min=0, help="The variance of the noise in each daily sum.", show_default="the sum file's, or 0"),
@@ -71,7 +76,8 @@ def watch(
 ) -> None:
     """Judge the last of a series of daily sums, and sign an alert in this hospital's name where it is unusual.
 
-    The sums are what the hospitals' differentially private counts add up to. Nothing is raised by one hospital: hand
+    The sums are what the hospitals' differentially private counts add up to. Farrington judges the week that ends with
+    the last day by the same weeks of earlier years. Nothing is raised by one hospital: hand
     the signature to whoever gathers a quorum's.
 
     Exit codes: 0 judged, 2 no such syndrome, or no series, 3 no such account, 4 no contract, 6 the account may not,
@@ -84,10 +90,15 @@ def watch(
         from twinward.node.study_approvals import abroad, member
         from twinward.outbreak.alerts import statement_of
         from twinward.outbreak.ears import Ears
+        from twinward.outbreak.farrington import Farrington, weeks_of
 
         out = None if sign is None else OutputFile(sign, as_json=as_json, option="--sign")
         last_day, counts, variance = _sums(files, syndrome, noise)
-        detector = Ears(_statistic(statistic), limit, baseline, variance)
+        detector: Ears | Farrington
+        if statistic == _FARRINGTON:
+            counts, detector = weeks_of(counts), Farrington(years, noise_variance=7 * variance, limit=limit or 1)
+        else:
+            detector = Ears(_statistic(statistic), limit or 3, baseline, variance)
         said = statement_of(syndrome, detector, counts, last_day)
         shown: dict[str, Any] = {"syndrome": syndrome, "day": _day(last_day), "counted": counts[-1]}
         if said is None:
@@ -253,7 +264,7 @@ def _statistic(text: str) -> Any:
     try:
         return Statistic(text)
     except ValueError:
-        raise BadInput(f"no statistic {text!r}", hint="c1, c2 or c3") from None
+        raise BadInput(f"no statistic {text!r}", hint="c1, c2 or c3; farrington to watch weeks") from None
 
 
 def _sums(files: list[Path], syndrome: str, noise: float | None) -> tuple[int, list[int], float]:

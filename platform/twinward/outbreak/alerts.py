@@ -10,11 +10,10 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twinward.access.interfaces import AccessContext, AccessControl
 from twinward.core.vocabulary import Action
-from twinward.outbreak.ears import Ears
 from twinward.outbreak.errors import AlertRefused, OutbreakInvalid, refusals_explained
 from twinward.outbreak.syndromes import SYNDROMES, fingerprint
 from twinward_contracts.bindings import OutbreakAlert, OutbreakState, OutbreakStatement, QuorumSignature, WitnessSet
@@ -29,13 +28,39 @@ _DAYS: Final = 1 << 31
 _COUNTS: Final = 1 << 53
 
 
-def terms_of(detector: Ears) -> bytes:
+class Detector(Protocol):
+    """What judges a day's, or a week's, count by those before (``ears``, ``farrington``): a dataclass of its terms."""
+
+    @property
+    def limit(self) -> float:
+        """What the score must exceed."""
+        ...
+
+    @property
+    def days_needed(self) -> int:
+        """How many counts before one."""
+        ...
+
+    def score(self, counts: Sequence[float], day: int, /) -> float:
+        """How unusual one is. Raises ``BadInput`` where too few lie before it."""
+        ...
+
+    def threshold(self, counts: Sequence[float], day: int, /) -> float:
+        """The count from which it lies above the limit."""
+        ...
+
+    def expected(self, counts: Sequence[float], day: int, /) -> float:
+        """What was expected."""
+        ...
+
+
+def terms_of(detector: Detector) -> bytes:
     """SHA-256 of a tag, the published code lists' fingerprint and the detector, as JSON with sorted names."""
-    said = {name: str(value) for name, value in asdict(detector).items()}
+    said = {name: str(value) for name, value in asdict(detector).items()}  # type: ignore[call-overload]
     return hashlib.sha256(_TERMS + fingerprint() + json.dumps(said, sort_keys=True).encode()).digest()
 
 
-def statement_of(syndrome: str, detector: Ears, counts: Sequence[int], last_day: int) -> OutbreakStatement | None:
+def statement_of(syndrome: str, detector: Detector, counts: Sequence[int], last_day: int) -> OutbreakStatement | None:
     """What there is to say of the last of these daily sums; None where it is nothing unusual.
 
     Args:
@@ -50,7 +75,7 @@ def statement_of(syndrome: str, detector: Ears, counts: Sequence[int], last_day:
     if syndrome not in SYNDROMES:
         raise OutbreakInvalid(f"no syndrome {syndrome!r}", hint=f"one of {', '.join(SYNDROMES)}")
     if len(counts) <= detector.days_needed:
-        raise OutbreakInvalid(f"{detector.days_needed + 1} days are needed, {len(counts)} are there")
+        raise OutbreakInvalid(f"{detector.days_needed + 1} counts are needed, {len(counts)} are there")
     if not 0 <= last_day < _DAYS or any(abs(one) >= _COUNTS for one in counts):
         raise OutbreakInvalid("a day or a count is out of range")
     at = len(counts) - 1

@@ -81,6 +81,21 @@ def test_a_quorum_raises_what_one_hospital_does_not(hospital: Hospital, tmp_path
     assert (hospital.asked("outbreak", "alerts")["alerts"], hospital.run(*end, *map(str, ends)).exit_code) == ([], 4)
 
 
+def test_a_week_is_judged_by_the_same_weeks_of_earlier_years(hospital: Hospital, tmp_path: Path) -> None:
+    counts = [(10, 12, 9, 11)[day % 4] for day in range(7 * (2 * 52 + 5))]
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=len(counts) - 1 - number) for number in range(len(counts))]
+    file = tmp_path / "years.csv"
+    watch = ["outbreak", "watch", str(file), "--syndrome", "measles", "--statistic", "farrington", "--as", "olga"]
+    for last, unusual in ((10, False), (120, True)):
+        counts[-1] = last
+        file.write_text("\n".join(f"{day},{count}" for day, count in zip(days, counts, strict=True)))
+        judged = hospital.asked(*watch, "--years", "2")
+        assert (judged["unusual"], judged["counted"]) == (unusual, sum(counts[-7:]))
+    assert hospital.asked(*watch, "--years", "2", "--noise", "900")["unusual"] is False
+    assert hospital.run(*watch).exit_code == 2, "five years are not there"
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "2026-01-01", "2026-13-01,5", "2026-01-01,5\n2026-01-03,5", "2026-01-01,5,6", "2026-01-01,٣", "a,b\x00"],

@@ -10,15 +10,15 @@ from tests.integration.cli.conftest import PASSWORD
 from tests.integration.console.test_console import sign_in
 from tests.integration.outbreak.region import DAYS, condition, opened_region, terms
 from twinward.api.app import create_app
-from twinward.console.routes import mount
+from twinward.console import mount
 
 
 def test_the_page_says_what_was_released_and_what_it_cost(tmp_path: Path) -> None:
     with opened_region(tmp_path / "home") as region:
         region.admit("st-anna", "ann", condition(DAYS[0]))
         app = create_app(region.node)
-        mount(app, region.node, secure=False)
-        with TestClient(app, base_url="http://127.0.0.1", follow_redirects=False) as web:
+        mount(app, region.node)
+        with TestClient(app, follow_redirects=False) as web:
             assert sign_in(web, PASSWORD, "olga").status_code == 303
             empty = web.get("/console/outbreaks").text
             assert "No period was approved here" in empty
