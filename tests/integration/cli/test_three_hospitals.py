@@ -20,6 +20,7 @@ from tests.chains import rpc
 from tests.integration.cli.conftest import OFFICER, PASSWORD
 from twinward.consortium.membership import Consortium, founder_of
 from twinward.core.config import FILE_NAME, Settings
+from twinward.federation.models import COHORT
 from twinward.node import create_node
 from twinward_ledger.chains import open_chain
 from twinward_ledger.chains.rpc import RpcChain
@@ -47,13 +48,14 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
     """Each was founded alone; then one founds the consortium of all three, from public keys, on a chain they share."""
     folder = tmp_path_factory.mktemp("three")
     with running_anvil() as anvil:
-        founders, homes = [], []
+        founders, homes, keys, accounts = [], [], {}, []
         for name in NAMES:
             home, key_file = folder / name, folder / f"{name}.key"
             key_file.write_text(secrets.token_hex(32))
             key_file.chmod(0o600)
             chain = open_chain(anvil.url, chain_id=anvil.chain_id, key=bytes.fromhex(key_file.read_text()))
             rpc(anvil, "anvil_setBalance", chain.sender, hex(10**20))
+            accounts.append(chain.sender)
             chain.close()
             settings = Settings.load(home).model_copy(
                 update={
@@ -67,14 +69,21 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
             )
             node = create_node(settings)
             try:
-                founders.append(founder_of(name, node.identity.witness_keys()))
+                keys[name] = node.identity.witness_keys()
+                founders.append(founder_of(name, keys[name]))
                 node.accounts.add_person(OFFICER, PASSWORD)
             finally:
                 node.close()
             assert (home / FILE_NAME).is_file()
             homes.append(Member(name, home))
         agreed = folder / "consortium.json"
-        Consortium.found(RpcChain(anvil.url, FUNDED_KEY, anvil.chain_id), agreed, founders, 2).chain.close()
+        made = Consortium.found(RpcChain(anvil.url, FUNDED_KEY, anvil.chain_id), agreed, founders, 2)
+        made.keys.update(keys)  # what all three agree on while they found it
+        for name in NAMES:
+            made.cap_privacy(name, COHORT, 2_000_000)
+        for call in made.membership(accounts[0], admit=True):
+            made.change(call)
+        made.chain.close()
         hand_on(agreed, homes)
         yield homes
 
@@ -142,3 +151,36 @@ def test_two_of_three_alert_and_the_third_sees_it(members: list[Member], tmp_pat
     ).stdout
     assert "signed a promise of resources to another hospital" in said
     assert "signed an alert of an outbreak" not in said  # each hospital's log tells its own steps
+
+
+def test_they_count_together_each_in_its_own_vault(members: list[Member], tmp_path: Path) -> None:
+    anna, north, lake = members
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    password.chmod(0o600)
+    keys = [tmp_path / f"{one.name}.key.json" for one in (north, lake)]
+    for one, key in zip((north, lake), keys, strict=True):
+        one.asked("study", "keygen", "--out", str(key))
+    period, agreed = tmp_path / "period.json", tmp_path / "agreed.json"
+    first = (datetime.now(UTC) - timedelta(days=3)).date()
+    invite = ["outbreak", "invite", "days", "--from", str(first), "--days", "3", "--syndrome", "influenza"]
+    invite += [part for name in NAMES for part in ("--hospital", name)]
+    invite += ["--key", str(keys[0]), "--as", "olga", "--out", str(period)]
+    assert "lakeside" in anna.asked(*invite, code=2)
+    anna.asked(*invite, "--key", str(keys[1]))
+    prove = ["--password-file", str(password), "--yes", "--as", "olga"]
+    approvals = [tmp_path / f"{one.name}.approval.json" for one in members]
+    for one, file in zip(members, approvals, strict=True):
+        one.asked("outbreak", "approve", str(period), "--out", str(file), *prove)
+    reserve = ["outbreak", "reserve", str(period), *map(str, approvals), "--as", "olga", "--out"]
+    assert "st-anna reserves this period" in lake.asked(*reserve, str(tmp_path / "no.json"), code=4)
+    release = ["outbreak", "release", str(agreed), "--as", "olga", "--out"]
+    anna.asked(*reserve, str(agreed))
+    shares = [tmp_path / f"{one.name}.share.json" for one in members]
+    for one, file in zip(members, shares, strict=True):
+        assert one.asked(*release, str(file))["days"] == 3
+    add = ["outbreak", "sum", str(agreed), "--as", "olga", "--out", str(tmp_path / "sum.json")]
+    assert "northgate is missing" in lake.asked(*add, str(shares[0]), str(shares[2]), code=7)
+    summed = lake.asked(*add, *map(str, shares))
+    assert len(summed["daily"]["influenza"]) == 3
+    assert all(abs(count) < 12 * summed["noise"] ** 0.5 for count in summed["daily"]["influenza"]), "nobody is ill"

@@ -30,6 +30,7 @@ FILING = AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)
 RUNNING = AccessContext(OFFICER, Purpose.OPERATIONS)
 APPROVING = AccessContext(OFFICER, Purpose.COMPLIANCE)
 FLU = {"system": "http://hl7.org/fhir/sid/icd-10", "code": "J10.1"}
+CAP_MICROS = 3_200_000
 TODAY = datetime.now(UTC).date()
 DAYS = [TODAY - timedelta(days=back) for back in range(5, 0, -1)]
 """Of ``terms``: the first is five days ago."""
@@ -103,7 +104,7 @@ def _founded(home: Path) -> None:
     make_hospital(home)
     with open_node(home) as node:
         for name in NAMES:
-            node.consortium.cap_privacy(name, COHORT, 5_000_000)
+            node.consortium.cap_privacy(name, COHORT, CAP_MICROS)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.integration.cli.conftest import OFFICER
-from tests.integration.outbreak.region import DAYS, NAMES, TODAY, Region, condition, opened_region, terms
+from tests.integration.outbreak.region import CAP_MICROS, DAYS, NAMES, TODAY, Region, condition, opened_region, terms
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Purpose
@@ -94,7 +94,7 @@ def test_without_approval_payment_or_the_very_terms_nothing_is_released(region: 
     with region.part("st-anna") as (releases, by):
         number = releases.reserve(by, agreed)
         assert releases.reserve(by, agreed) == number, "paid once"
-        assert releases.budget_left() == 5_000_000 - agreed.terms.cost
+        assert releases.budget_left() == CAP_MICROS - agreed.terms.cost
     other = AgreedPeriod.join((made := region.invited(terms("other"))), [region.approved(name, made) for name in NAMES])
     with pytest.raises(NotPaid):
         region.released("st-anna", other)
