@@ -12,10 +12,10 @@ from twinward.federation.errors import InvitationInvalid
 from twinward.federation.invitation import StudyKey
 from twinward.federation.ledger_adapters import LedgerReservations
 from twinward.node.answers_begin import ReservedSince, begin_of
+from twinward.node.home import STUDY_READING_LOCK
 from twinward.node.node import Node
 from twinward.node.study_approvals import abroad, member, names_here
-from twinward.node.study_log_room import fill_room
-from twinward.node.study_source import memory_of
+from twinward.node.study_source import log_room, memory_of
 from twinward.outbreak.agreement import PeriodTerms
 from twinward.outbreak.releases import Conditions, ReleaseParts, Releases
 from twinward.twins.read.cohorts import ConditionReader
@@ -47,9 +47,7 @@ def releases_of(node: Node, name: str, by: AccessContext) -> Iterator[tuple[Rele
             def conditions(detail: tuple[tuple[str, str], ...]) -> Conditions:
                 return ConditionReader(own.twins, own.vault, own.access, detail)
 
-            def fill(events: int) -> None:
-                fill_room(own.audit, memory, _KIND, events, own.clock.now_ms())
-
+            room = log_room(own, memory, place.with_name(STUDY_READING_LOCK))
             parts = ReleaseParts(
                 one.identity(),
                 own.identity.witness_keys(),
@@ -60,7 +58,7 @@ def releases_of(node: Node, name: str, by: AccessContext) -> Iterator[tuple[Rele
                 own.study_decisions,
                 own.access,
                 conditions,
-                fill,
+                partial(room.reading, _KIND),
                 partial(own.audit.checkpoint_and_anchor),
                 own.clock,
             )

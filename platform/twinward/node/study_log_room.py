@@ -45,12 +45,27 @@ class Events(Protocol):
         ...
 
 
+class EventsOfSeveral:
+    """``Events`` of several actions that read patients."""
+
+    def __init__(self, *logs: Events) -> None:
+        self._logs = logs
+
+    def size(self) -> int:
+        """How many entries the log has."""
+        return self._logs[0].size()
+
+    def between(self, start: int, stop: int) -> list[Noted]:
+        """Those of ``start <= index < stop``, action by action."""
+        return [noted for log in self._logs for noted in log.between(start, stop)]
+
+
 class StudyLogRoom:
     """One hospital's log, as far as it grows by readings for studies.
 
     Args:
         trail: the log.
-        trained, noted: its events of the actions ``train`` and ``note``.
+        trained, noted: its events of the actions that read patients, ``train`` and ``count``, and of ``note``.
         memory: what the hospital keeps of studies.
         lock: a file; readings of all processes take turns by it.
         clock: of fillers.

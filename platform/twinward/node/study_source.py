@@ -25,7 +25,7 @@ from twinward.fhir.mapping.records import measurements_of
 from twinward.node.home import STUDY_READING_LOCK, home_of
 from twinward.node.lifecycle import join_as_peer, open_node
 from twinward.node.node import Node
-from twinward.node.study_log_room import StudyLogRoom
+from twinward.node.study_log_room import EventsOfSeveral, StudyLogRoom
 from twinward.twins.read.cohorts import StayReader
 from twinward.vault.interfaces import Record
 
@@ -113,7 +113,8 @@ class VaultStays:
 
 def log_room(node: Node, memory: AnsweredRounds, lock: Path) -> StudyLogRoom:
     """By how much a hospital's log grows."""
-    return StudyLogRoom(node.audit, node.logged(Action.TRAIN), node.logged(Action.NOTE), memory, lock, node.clock)
+    read = EventsOfSeveral(node.logged(Action.TRAIN), node.logged(Action.COUNT))
+    return StudyLogRoom(node.audit, read, node.logged(Action.NOTE), memory, lock, node.clock)
 
 
 def measured_in(record: Record) -> Iterator[Measurement]:

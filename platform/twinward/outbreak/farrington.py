@@ -118,13 +118,13 @@ def fit_poisson(design: Numbers, observed: Numbers, weights: Numbers) -> tuple[N
     Returns:
         Coefficients ``[p]`` and fitted means ``[n]``.
     """
-    mean = np.maximum(observed, 0.1)
-    coefficients = np.zeros(design.shape[1])
+    mean: Numbers = np.maximum(observed, 0.1)
+    coefficients: Numbers = np.zeros(design.shape[1])
     for _ in range(_MOST_STEPS):
         linear = np.log(mean)
         root = np.sqrt(weights * mean)
         working = linear + (observed - mean) / mean
-        found = np.linalg.lstsq(design * root[:, None], working * root, rcond=None)[0]
+        found: Numbers = np.linalg.lstsq(design * root[:, None], working * root, rcond=None)[0]
         settled = np.allclose(found, coefficients, rtol=1e-10, atol=1e-10)
         coefficients = found
         mean = np.exp(np.clip(design @ coefficients, -30.0, 30.0))
@@ -135,7 +135,7 @@ def fit_poisson(design: Numbers, observed: Numbers, weights: Numbers) -> tuple[N
 
 def _dispersion(design: Numbers, observed: Numbers, mean: Numbers, weights: Numbers) -> float:
     """Pearson's, 1 at least."""
-    left = max(len(observed) - design.shape[1], 1)
+    left: int = max(len(observed) - design.shape[1], 1)
     return max(float((weights * (observed - mean) ** 2 / mean).sum()) / left, 1.0)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final, Protocol
@@ -77,7 +78,8 @@ class ReleaseParts:
         decisions: what its officers approved, by its log.
         access: decides and logs.
         conditions: the reader, for events with this detail.
-        fill: grows the log to a size that does not tell of how many patients' reading it was.
+        reading: while it lasts patients are read for a period of this name, and the log grows by a size that does not
+            tell of how many; it is told how many events there were.
         publish: has the log cosigned by a quorum of witnesses as it stands now.
         clock: says which days are over.
     """
@@ -91,7 +93,7 @@ class ReleaseParts:
     decisions: Decisions
     access: AccessControl
     conditions: Callable[[tuple[tuple[str, str], ...]], Conditions]
-    fill: Callable[[int], None]
+    reading: Callable[[str], AbstractContextManager[list[int]]]
     publish: Callable[[], object]
     clock: Clock
 
@@ -339,16 +341,17 @@ class Releases:
         counts = np.zeros((len(terms.syndromes), terms.days), np.int64)
         for number, one in enumerate(days):
             counts[:, number] = one.counts
-        reader = parts.conditions((("period", terms.name), ("asked_by", by.principal.id)))
-        try:
-            for twin, contents in reader.conditions():
-                new = new_cases(terms, contents, counted(twin), first, until)
-                if new:
-                    patients.append(CountedPatient(twin, new))
-                for name, day in new.items():
-                    counts[terms.syndromes.index(name), day - 1] += 1
-        finally:
-            parts.fill(reader.decided)
+        reader = parts.conditions((("study", terms.name), ("asked_by", by.principal.id)))
+        with parts.reading(terms.name) as logged:
+            try:
+                for twin, contents in reader.conditions():
+                    new = new_cases(terms, contents, counted(twin), first, until)
+                    if new:
+                        patients.append(CountedPatient(twin, new))
+                    for name, day in new.items():
+                        counts[terms.syndromes.index(name), day - 1] += 1
+            finally:
+                logged.append(reader.decided)
         drawn = []
         for day in range(first, until + 1):
             noisy = [noisy_sums(terms, one, day, terms.share, os.urandom) for one in counts]
