@@ -124,7 +124,7 @@ def fit_poisson(design: Numbers, observed: Numbers, weights: Numbers) -> tuple[N
         linear = np.log(mean)
         root = np.sqrt(weights * mean)
         working = linear + (observed - mean) / mean
-        found: Numbers = np.linalg.lstsq(design * root[:, None], working * root, rcond=None)[0]
+        found = np.linalg.lstsq(design * root[:, None], working * root, rcond=None)[0].astype(np.float64)
         settled = np.allclose(found, coefficients, rtol=1e-10, atol=1e-10)
         coefficients = found
         mean = np.exp(np.clip(design @ coefficients, -30.0, 30.0))
