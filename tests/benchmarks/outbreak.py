@@ -62,7 +62,8 @@ def release(scale: Scale) -> list[Row]:
     with opened_region(scale.folder / "region") as region:
         _fill(region, patients)
         agreed = region.agreed(terms())
-        counted, again = [], []
+        counted: list[float] = []
+        again: list[float] = []
         for day in (1, 2, 3):
             for seconds in (counted, again):
                 begun = time.perf_counter()
