@@ -1,7 +1,8 @@
 """A patient's stay in a schema's steps, of what was measured on the patient: FHIR Observations, as ``Measurement``.
 
-The stay is the newest: its last step ends with the newest measurement of any of the schema's signals. Of one step and
-signal the mean counts, of one moment the more final, then the one told later, as for features.
+The stay is the newest: its last step ends with the newest measurement of any of the schema's signals, or at a moment
+that is given. Of one step and signal the mean counts, of one moment the more final, then the one told later, as for
+features.
 """
 
 from __future__ import annotations
@@ -20,17 +21,22 @@ from twinward.features.signal_schema import SignalSchema
 _HOUR_MS: Final = 3_600_000
 
 
-def build_stay(signals: SignalSchema, measurements: Iterable[Measurement]) -> Stay | None:
+def build_stay(signals: SignalSchema, measurements: Iterable[Measurement], end_ms: int | None = None) -> Stay | None:
     """Float32 ``[steps, signals]`` in the schema's units, NaN where nothing was measured; None of nothing at all.
 
     A number in a unit that cannot be converted without guessing is passed over, as is one no float32 can hold.
+
+    Args:
+        end_ms: when the last step ends; what was measured then or later is passed over.
     """
+    if end_ms is not None:
+        measurements = (one for one in measurements if one.at_ms < end_ms)
     standing = _standing(signals, measurements)
     if not standing:
         return None
     sums = np.zeros((signals.steps, len(signals.signal)))
     counts = np.zeros_like(sums)
-    newest = max(at_ms for _, at_ms in standing)
+    newest = max(at_ms for _, at_ms in standing) if end_ms is None else end_ms - 1
     width = (signals.step_hours or math.inf) * _HOUR_MS
     for (column, at_ms), value in standing.items():
         step = signals.steps - 1 - int((newest - at_ms) // width)

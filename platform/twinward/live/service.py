@@ -23,6 +23,7 @@ from twinward.live.intake.intake import Intake
 from twinward.live.intake.lines import require_name
 from twinward.live.intake.messages import Messages
 from twinward.live.intake.placing import FUTURE_MS
+from twinward.live.leaving import Leaving
 from twinward.live.models import QUALITIES, Answer, Merger
 from twinward.live.parts import LiveParts
 from twinward.live.signals import BY_NAME, LIVE_CATEGORIES, SIGNALS, Signal
@@ -69,6 +70,7 @@ class Live:
         self.messages = Messages(parts)
         self.closing = Closing(parts)
         self.reader = self._reader = SeriesReader(parts.database, parts.keyring, parts.verifier)
+        self.leaving = Leaving(parts.access, self._reader)
         self.alerts = AlertDesk(parts, self._reader)
         self.ward = WardDesk(parts, self._reader)
 
@@ -258,6 +260,11 @@ class Live:
     def has_measured(self, twin: TwinId) -> bool:
         """Whether anything was ever stored of a twin. Opens nothing."""
         return not self._reader.newest_row(twin).endswith("/0")
+
+    def has_any(self) -> bool:
+        """Whether anything is stored of anybody. Opens nothing."""
+        with self._database.reading() as tables:
+            return tables.series.has_any()
 
     def observed(self, context: AccessContext, twin: TwinId, categories: Collection[Category]) -> list[Permit]:
         """Leave to read what was measured, as far as it may be had. The refusals are logged, too."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -96,7 +98,7 @@ def _bounded(web: TestClient, house: House, patient: str, measured_now: int, eve
         ("MOST_MEASURED_BYTES", 100, 400),
     ):
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(f"twinward.fhir.search.service.{name}", bound)
+            patched.setattr(f"twinward.fhir.search.live.{name}", bound)
             asked = web.get(f"/fhir/Observation?patient={patient}&_sort=-date", headers=ask(house))
         assert asked.status_code == status, asked.text
 
@@ -109,3 +111,84 @@ def _withheld(web: TestClient, house: House, twin: TwinId, patient: str, lab: st
     assert measured(resources)
     assert any("labs" in one for one in told)
     assert web.get(f"/fhir/Observation/{lab}", headers=ask(house)).status_code == 403
+
+
+def patient_of(web: TestClient, house: House, twin: TwinId) -> str:
+    patients = web.get("/fhir/Patient?_count=100", headers=ask(house)).json()["entry"]
+    names = [f"Patient/{one['resource']['id']}" for one in patients]
+    return next(one for one in names if house.node.twins.find(one) == twin)
+
+
+def everything(web: TestClient, house: House, patient: str, query: str = "") -> list[list[dict[str, Any]]]:
+    """Every page."""
+    pages, address = [], f"/fhir/{patient}/$everything?{query}"
+    while address:
+        answer = web.get(address, headers=ask(house))
+        assert answer.status_code == 200, answer.text
+        bundle = answer.json()
+        pages.append([one["resource"] for one in bundle.get("entry", []) if one["search"]["mode"] == "match"])
+        following = next((one["url"] for one in bundle["link"] if one["relation"] == "next"), "")
+        address = re.sub(r"^https?://[^/]+", "", following)
+    return pages
+
+
+def exported(web: TestClient, house: House, query: str) -> list[dict[str, Any]]:
+    """What was measured, of an export."""
+    headers = ask(house, "officer", **{"x-purpose": "compliance"})
+    asked = web.get(f"/fhir/$export?{query}", headers=headers | {"prefer": "respond-async"})
+    assert asked.status_code == 202, asked.text
+    address = re.sub(r"^https?://[^/]+", "", asked.headers["content-location"])
+    while (told := web.get(address, headers=headers)).status_code == 202:
+        time.sleep(0.02)
+    for one in told.json()["output"]:
+        if one["type"] == "Observation":
+            file = web.get(re.sub(r"^https?://[^/]+", "", one["url"]), headers=headers)
+            return measured([json.loads(raw) for raw in file.content.splitlines()])
+    return []
+
+
+def test_everything_and_exports_hold_what_was_measured_once(web: TestClient, house: House) -> None:
+    twin = house.twins[1]
+    patient = patient_of(web, house, twin)
+    now_ms = house.node.clock.now_ms()
+    lines = []
+    for number in range(9):  # no raster: an Observation each, over three hours
+        lines.append(line(house, 100 + number, 4 + number / 10, code=POTASSIUM, unit="mmol/L", subject=patient))
+        lines[-1]["time"] = iso(now_ms - 10_000_000 + number * number * 100_000)
+        del lines[-1]["device"]
+    assert "quarantined" not in send(web, house, *lines, source="lab-2").text
+    whole = everything(web, house, patient)
+    assert len(whole) == 1
+    assert whole[0][0]["resourceType"] == "Patient"
+    assert len(measured(whole[0])) == 9
+    for count in (1, 4, 200):
+        pages = everything(web, house, patient, f"_count={count}")
+        assert [one["id"] for page in pages for one in page] == [one["id"] for one in whole[0]], "paged, in one order"
+        assert all(len(page) <= count for page in pages)
+    counted = web.get(f"/fhir/{patient}/$everything?_summary=count", headers=ask(house)).json()
+    assert counted["total"] == len(whole[0])
+    (some,) = everything(web, house, patient, f"_type=Observation&start={lines[7]['time'][:19]}Z")
+    assert len(measured(some)) == 2
+    assert not measured(everything(web, house, patient, "_type=Condition")[0])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("twinward.fhir.rest.everything.MOST_MEASURED", 4)
+        pages = everything(web, house, patient)
+    assert [len(measured(page)) for page in pages] == [4, 4, 1], (
+        "what is not asked in pages comes in pages all the same"
+    )
+
+    out = [one for one in exported(web, house, "_type=Observation") if one["subject"] == {"reference": patient}]
+    assert sorted(one["id"] for one in out) == sorted(one["id"] for one in measured(whole[0]))
+    since = iso(house.node.clock.now_ms() + 1).replace("+", "%2B")
+    assert exported(web, house, f"_type=Observation&_since={since}") == []
+    house.node.live.closing.run(now=True)  # stored anew: it comes again, whole
+    assert len(exported(web, house, f"_type=Observation&_since={iso(now_ms).replace('+', '%2B')}")) >= 9
+
+    across, told = found(web, house, "code=2823-3")
+    assert not measured(across)
+    assert any("where the patient is named" in one for one in told), "nobody takes it for all there is"
+
+    said = Provision(effect="deny", roles=(Role.CLINICIAN, Role.OFFICER), categories=(Category.LABS,))
+    house.node.access.set_consents(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (said,))])
+    assert not measured([one for page in everything(web, house, patient) for one in page])
+    assert not [one for one in exported(web, house, "_type=Observation") if one["subject"] == {"reference": patient}]

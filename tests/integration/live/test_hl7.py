@@ -176,6 +176,12 @@ def test_a_message_that_is_not_taken_says_where_and_changes_nothing(
     assert not sender.ward.live.subjects([identifier_key("Patient", MRN, "7")])
 
 
+def test_a_birth_date_that_is_none_is_said_and_changes_nothing(sender: Interface) -> None:
+    assert sender.tell("ADT^A04", pid("7")) == ["AA"]
+    assert sender.tell("ADT^A08", "PID|||7^^^STMARY^MR||Doe^Jane||19700230|F") == ["AA", "PID^1^7 W"]
+    assert sender.patient("7")["birthDate"] == "1970-02-03"
+
+
 def test_who_leaves_takes_no_device_along(sender: Interface) -> None:
     sender.tell("ADT^A01", pid("7"), "PV1||I|ICU" + "|" * 16 + "V1")
     sender.ward.live.assign(FILING, "m-1", sender.twin("7"), sender.ward.clock.now_ms() - HOUR)

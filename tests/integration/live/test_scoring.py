@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from functools import partial
 from typing import cast
 
 import numpy as np
 import pytest
 
 from tests.integration.fhir.hospital import OFFICER
-from tests.integration.live.ward import CARING, NURSE, Ward
+from tests.integration.live.ward import CARING, FILING, NURSE, Ward
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied, AccountDisabled
 from twinward.access.interfaces import AccessContext, Principal
+from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound
-from twinward.core.vocabulary import Category, Purpose, Role
+from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.features.derivation import Measurement
 from twinward.features.signal_schema import ICU
 from twinward.features.stay_building import build_stay
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.model_file import Model
 from twinward.federation.study import StudyProtocol
+from twinward.fhir.rest.service import FhirService
+from twinward.live.alerts.models import Alert
 from twinward.live.alerts.rules import Severity
 from twinward.live.scoring.models import ScoredReport, Scoring, require_live
 from twinward.live.scoring.service import LiveScoring
 from twinward.live.scoring.stay import build_live_stay
 from twinward.live.storage.columns import Columns
 from twinward.node import Node
-from twinward.node.live_scoring import RegisteredScorer
+from twinward.node.live_scoring import RegisteredScorer, charted_in
 from twinward.node.registered_models import thresholds_of
 
 HOUR = 3_600_000
@@ -35,6 +40,8 @@ STUDY = StudyProtocol.for_dp_var("watch-1", ("st-anna", "northgate", "lakeside")
 MODEL = Model(STUDY, build_detector(STUDY).untrained())
 """The residuals of one that has learnt nothing: how far a patient moves."""
 CODES = ("8867-4", "8480-6", "9279-1", "59408-5")
+LACTATE = "2524-7"
+OBSERVATION_CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 CALM = (80, 120, 16, 97)
 
 
@@ -49,7 +56,8 @@ def scoring(ward: Ward, model: Model = MODEL, *, altered: bool = False, disabled
             raise AccountDisabled("the account is disabled")
         return Principal(name, Role.CLINICIAN, "Kim", "icu")
 
-    return LiveScoring(ward.parts, ward.live.reader, ward.live.watch, scorer_of, caller_of)
+    charted = partial(charted_in, ward.vault)
+    return LiveScoring(ward.parts, ward.live.reader, ward.live.watch, scorer_of, caller_of, charted)
 
 
 def measure(ward: Ward, who: str, *values: float) -> None:
@@ -224,3 +232,48 @@ def test_models_of_years_and_of_what_no_monitor_measures_are_refused() -> None:
     for signals in ("checkup", "ecg"):
         with pytest.raises(BadInput):
             require_live(StudyProtocol.for_dp_var("a-1", STUDY.hospitals, signals=signals, epsilon=1.0).signals)
+
+
+def chart(ward: Ward, who: str, code: str, value: float, unit: str, at_ms: int, **more: object) -> None:
+    """What a laboratory files as an Observation."""
+    quantity = {"value": value, "unit": unit, "system": "http://unitsofmeasure.org", "code": unit}
+    coding = {"coding": [{"system": "http://loinc.org", "code": code}]}
+    laboratory = [{"coding": [{"system": OBSERVATION_CATEGORY, "code": "laboratory"}]}]
+    said = {"resourceType": "Observation", "status": "final", "category": laboratory, "code": coding} | more
+    subject = {"subject": {"reference": f"Patient/{who}"}, "effectiveDateTime": iso(at_ms), "valueQuantity": quantity}
+    FhirService(ward.twins, ward.clock).writes.create(FILING, "Observation", json.dumps(said | subject).encode())
+
+
+def test_what_a_laboratory_files_counts_in_the_hour_it_was_drawn(ward: Ward) -> None:
+    ann, ben, cat = (ward.admit(one) for one in ("ann", "ben", "cat"))
+    at_work = scoring(ward)
+    at_work.begin(CARING, "watch-1", MODEL.hash().hex(), {"": 0.02}, Severity.URGENT)
+    for _ in range(4):
+        for who in ("ann", "ben", "cat"):
+            measure(ward, who, *CALM)
+            chart(ward, who, LACTATE, 1.0, "mmol/L", ward.clock.now_ms())
+        to_next_hour(ward)
+    for who in ("ann", "ben", "cat"):
+        measure(ward, who, *CALM)
+    now = ward.clock.now_ms()
+    chart(ward, "ann", LACTATE, 11.0, "mmol/L", now)
+    chart(ward, "ben", LACTATE, 11.0, "furlong", now)
+    chart(ward, "ben", LACTATE, 11.0, "mmol/L", now, status="entered-in-error")
+    chart(ward, "ben", LACTATE, 11.0, "mmol/L", now + HOUR)  # of the hour that follows
+    chart(ward, "cat", LACTATE, 11.0, "mmol/L", now)
+    ward.consent(cat, Provision(effect="deny", roles=(Role.CLINICIAN,), categories=(Category.LABS,)))
+    to_next_hour(ward)
+    told = len(ward.trail.events)
+    assert (at_work.run().scored, len(up(ward, ann)), len(up(ward, ben)), len(up(ward, cat))) == (3, 1, 0, 0)
+    (alert,) = up(ward, ann)
+    assert (alert.because[0].signal, alert.because[0].time_ms, round(alert.because[0].value, 1)) == ("lactate", now, 11)
+    assert alert.shares["lactate"] > 0.5
+    reads = [one.twin for one in ward.trail.events[told:] if ("live", "scored") in one.detail]
+    assert sorted(reads) == sorted([ann, ben, cat, cat][: len(reads)])
+
+
+def up(ward: Ward, twin: TwinId) -> list[Alert]:
+    """A model's alerts, as the node knows them: whoever may not see laboratory values is shown none."""
+    with ward.database.reading() as tables:
+        every = tables.alerts.of(ward.keyring.keys(twin))
+    return [one for one in every if one.rule == "model:watch-1" and one.over_ms is None]

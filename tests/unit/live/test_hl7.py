@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,7 +16,7 @@ from twinward.live.hl7.message import read_message
 from twinward.live.hl7.movements import order_entries, patient_said, visit_entry
 from twinward.live.hl7.people import Authorities, Identifier
 from twinward.live.hl7.results import readings_of
-from twinward.live.hl7.times import moment_ms
+from twinward.live.hl7.times import day, moment_ms
 from twinward.live.intake.lines import Fault
 from twinward.live.models import Quality, Reading
 
@@ -54,6 +55,8 @@ def test_a_name_is_read_in_the_character_set_that_msh_18_names(charset: str, enc
         (message("ADT^A08").replace(b"|42|", b"||"), "MSH-10"),
         (message("ADT^A08", "no segment"), "MSH"),
         (message("ADT^A08", "PID|" + "~" * 60_000), "MSH"),
+        (message("ADT^A08", "PID|||7\x00^^^STMARY"), "PID-3"),
+        (message("ADT^A08").replace(b"|42|", b"|4\x1b2|"), "MSH-10"),
     ],
 )
 def test_what_cannot_be_read_is_told_by_its_field(raw: bytes, place: str) -> None:
@@ -108,6 +111,12 @@ def test_where_pid_names_nobody_the_device_does() -> None:
         ("OBX|1|NM|8867-4^^LN||61|/min|||||F|||20260131", "OBX-14"),
         ("OBX|1|NM|8867-4^^LN||61|/min|||||F", "OBX-14"),
         ("OBX|1|NM|8867-4^^LN||61|/min|||||F|||20260231083000", "OBX-14"),
+        ("OBX|1|NM|8867-4^^LN||61|/min|||||F|||20260131256100+0000", "OBX-14"),
+        ("OBX|1|NM|8867-4^^LN||61|/min|||||F|||20260131083000+2561", "OBX-14"),
+        ("OBX|1|NM|8867-4^^LN||61|/min|||||F|||20260131083000-0060", "OBX-14"),
+        ("OBX|1|NM|8867-4^^LN||61^62|/min|||||F|||20260131083000", "OBX-5"),
+        ("OBX|1|NM|8867-4^^LN||61&62|/min|||||F|||20260131083000", "OBX-5"),
+        (f"OBX|1|NM|8310-5^^LN||98.6|{'m' * 41}|||||F|||20260131083000", "OBX-6"),
     ],
 )
 def test_a_result_that_cannot_be_placed_says_which_field(obx: str, place: str) -> None:
@@ -208,3 +217,42 @@ def test_any_bytes_are_read_or_refused(some: bytes) -> None:
             list(readings_of(read, "Patient/1", None))
         except Hl7Fault:
             pass
+
+
+def test_an_offset_that_is_nowhere_is_no_offset_of_anybody() -> None:
+    obx = "OBX|1|NM|8867-4^^LN||61|/min|||||F|||20260131083000"
+    raw = message("ORU^R01", obx).split(b"|")
+    for wrong in (b"20260131083000+2561", b"20260131083000-9999"):
+        raw[6] = wrong
+        with pytest.raises(Hl7Fault) as told:
+            list(readings_of(read_message(b"|".join(raw)), "Patient/1", UTC))
+        assert str(told.value.where) == "MSH-7"
+
+
+def test_a_part_of_an_identifier_is_nobodys() -> None:
+    for wrong in ("7&8^^^STMARY", "9^^^STMARY~7&8^^^STMARY"):
+        pid = read_message(message("ADT^A08", f"PID|||{wrong}")).first("PID")
+        with pytest.raises(Hl7Fault, match="one part"):
+            KNOWN.identifiers(pid, 3)
+
+
+def test_a_unit_is_what_its_code_says_not_what_stands_beside_it() -> None:
+    for written, meant in (
+        ("[degF]^CEL^UCUM", "[degF]"),
+        ("x^BPM", "x"),
+        ("1^MDC_DIM_DEGC^MDC", "Cel"),
+    ):
+        found = result(f"OBX|1|NM|8310-5^^LN||98|{written}|||||F|||20260131083000")
+        assert isinstance(found, Reading)
+        assert found.unit == meant
+
+
+def test_a_date_may_be_a_year_or_a_month() -> None:
+    told = {"1970": "1970", "197002": "1970-02", "19700203": "1970-02-03", "197002031530": "1970-02-03"}
+    assert {one: day(one) for one in told} == told
+    assert [day(one) for one in ("197013", "19700230", "0000", "1970-02-03", "", "19")] == [""] * 6
+
+
+def test_no_escape_makes_a_control_character() -> None:
+    read = read_message(message("ADT^A08", r"PID|||1||A\X00\B\X1C0D\C\X0A\D"))
+    assert read.first("PID").text(5) == "A\\X00\\B\\X1C0D\\C\nD"

@@ -37,7 +37,7 @@ def fhir_router(
     context_of = fhir_context(conditions_checked(principal_of))
     add_endpoint(router, service, context_of, token_url_of)
     add_bundles(router, service, context_of)
-    add_export(router, Exports(service.twins, service.clock), context_of)
+    add_export(router, Exports(service.twins, service.clock, service.live), context_of)
     add_import(router, Imports(service.twins, service.clock), context_of)
     if streaming is not None:
         add_subscriptions(router, streaming, context_of)

@@ -23,9 +23,11 @@ from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.search.live import OBSERVATION, LiveRecords
 from twinward.fhir.search.parameters import moment_of, require_served, types_of
 from twinward.fhir.search.representation import reference_of, shown
 from twinward.twins.service import Twins
+from twinward.vault.interfaces import Record
 
 MAX_JOBS = 32
 MEDIA_TYPE = "application/fhir+ndjson"
@@ -72,9 +74,10 @@ class Job:
 class Exports:
     """The jobs of one node. Whoever may not export at all is refused, and logged, by every method."""
 
-    def __init__(self, twins: Twins, clock: Clock) -> None:
+    def __init__(self, twins: Twins, clock: Clock, live: LiveRecords | None = None) -> None:
         self._twins = twins
         self._clock = clock
+        self._live = live
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
@@ -185,20 +188,38 @@ class Exports:
                     if not finding.still_leaves(context, Action.EXPORT, twin, record.category):
                         refused.add(record.category)
                         continue
-                    # A line break in JSON is never inside a string, so leaving it out changes no value.
-                    yield shown(record).translate(None, b"\r\n") + b"\n"
+                    yield _line(record)
+                if resource_type == OBSERVATION:
+                    yield from map(_line, self._measured(context, twin, job.since_ms))
+
+    def _measured(self, context: AccessContext, twin: TwinId, since_ms: int) -> Iterator[Record]:
+        """What came by the live pipe of a patient, named by who they are where that may be exported, too."""
+        if self._live is None or not self._live.live.has_measured(twin):
+            return
+        of_patient = self._twins.search.across(
+            context, Action.EXPORT, [twin], "Patient", frozenset({Category.DEMOGRAPHICS})
+        )
+        subjects = [reference_of(one) for _, found in of_patient for one in found]
+        yield from self._live.leaving(context, twin, subjects[0] if subjects else "", since_ms)
 
     def _prepare(self, job: Job) -> None:
         found: set[str] = set()
         try:
             for twin in job.twins:
                 found |= self._twins.search.types_of(twin)
+                if self._live is not None and self._live.live.has_measured(twin):
+                    found.add(OBSERVATION)
                 job.looked_at += 1
         except TwinwardError as error:
             job.error = error
             return
         served = found & R4_TYPES
         job.types = sorted(served & job.asked if job.asked else served)
+
+
+def _line(record: Record) -> bytes:
+    # A line break in JSON is never inside a string, so leaving it out changes no value.
+    return shown(record).translate(None, b"\r\n") + b"\n"
 
 
 def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[frozenset[str], int]:

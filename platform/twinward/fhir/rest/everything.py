@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.json.values import ALWAYS, interval_of
+from twinward.fhir.search.live import OBSERVATION, bounded
 from twinward.fhir.search.parameters import SUBSETS, count_of, moment_of, require_served, types_of
 from twinward.fhir.search.representation import COUNTED, WHOLE, Subset, read_subset, reference_of
 from twinward.vault.interfaces import Record
 
 EVERYTHING_PARAMETERS = ("_count", "_cursor", "_since", "_type", "end", "start", *SUBSETS)
+MOST_MEASURED = 1_000
+"""Observations of what was measured that come on one page where ``_count`` does not say: sampled hours, up to 15 MB."""
 _CURSOR = re.compile(r"[01][0-9a-f-]{36}")
 
 
@@ -33,16 +37,43 @@ class Everything:
     subset: Subset = WHOLE
     used: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
-    def page(self, reference: str, records: Sequence[Record]) -> tuple[list[Record], int, str]:
+    def page(
+        self, reference: str, records: Sequence[Record], measured: Iterator[Record] | None = None
+    ) -> tuple[list[Record], int | None, str]:
         """One page out of all resources of the patient, how many there are on all pages, and the next page's cursor.
 
         The patient comes first, the others by record id; so what is deleted between two pages moves nothing else.
+        Behind them comes what was measured, opened no further than the page goes: how many there are then nobody knows.
+
+        Args:
+            measured: what was, behind the cursor, by record id; None where nothing ever was.
+
+        Raises:
+            InvalidResource: only a number is asked for, and it is more than is counted.
         """
         asked = {self._standing(reference, one): one for one in records if self._matches(one)}
         places = [place for place in sorted(asked) if place > self.after]
-        shown = places if self.count is None else places[: self.count]
-        more = shown[-1] if shown and len(shown) < len(places) else ""
-        return [asked[place] for place in shown], len(asked), more
+        wanted = filter(self._matches, measured or ())
+        if self.subset.only_counts:
+            return [], len(asked) + sum(1 for _ in bounded(wanted)), ""
+        shown = [asked[place] for place in (places if self.count is None else places[: self.count])]
+        if len(shown) < len(places):
+            return shown, len(asked) if measured is None else None, self._standing(reference, shown[-1])
+        room = MOST_MEASURED if self.count is None else self.count - len(shown)
+        shown += islice(wanted, room)
+        if next(wanted, None) is None:
+            return shown, len(asked) if measured is None else None, ""
+        return shown, None, self._standing(reference, shown[-1])
+
+    @property
+    def has_measured(self) -> bool:
+        """Whether what was measured may be among it."""
+        return not self.types or OBSERVATION in self.types
+
+    @property
+    def after_record(self) -> str:
+        """The record's id that what was measured comes behind."""
+        return self.after[1:] if self.after.startswith("1") else ""
 
     def _matches(self, record: Record) -> bool:
         if record.committed_at_ms < self.since_ms or (self.types and record.record_type not in self.types):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from twinward import __version__
@@ -14,7 +14,7 @@ from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.live_observations import place_of
 from twinward.fhir.resource_types import NO_RECORD, R4_TYPES, SUBSCRIPTION
 from twinward.fhir.rest.capabilities import capability_statement
-from twinward.fhir.rest.everything import read_everything
+from twinward.fhir.rest.everything import Everything, read_everything
 from twinward.fhir.rest.histories import cursor_of, read_instance_history, read_type_history
 from twinward.fhir.rest.writes import Writes
 from twinward.fhir.search.live import OBSERVATION, LiveRecords
@@ -129,7 +129,8 @@ class FhirService:
     def everything(
         self, context: AccessContext, patient_id: str, *, base: str, pairs: Sequence[tuple[str, str]] = ()
     ) -> bytes:
-        """A searchset of all that this principal may see of a patient, the Patient resource first.
+        """A searchset of all that this principal may see of a patient, the Patient resource first, then what is kept,
+        then what came by the live pipe.
 
         Raises:
             InvalidResource: one of ``pairs``, the parameters of the request, is not served.
@@ -138,16 +139,25 @@ class FhirService:
         reference = reference_to("Patient", patient_id)
         asked = read_everything(pairs)
         records, withheld = self.twins.read_permitted(context, reference)
-        shown, total, after = asked.page(reference, [record for record in records if is_resource(record)])
+        measured, unseen = self._measured(context, reference, asked)
+        shown, total, after = asked.page(reference, [record for record in records if is_resource(record)], measured)
         counts = asked.subset.only_counts
         return searchset(
             () if counts else shown,
             base=base,
             total=total,
             links=page_links(f"{base}/{reference}/$everything", asked.used, after, counts=counts),
-            issues=withheld_issues(withheld),
+            issues=withheld_issues(withheld | unseen),
             subset=asked.subset,
         )
+
+    def _measured(
+        self, context: AccessContext, reference: str, asked: Everything
+    ) -> tuple[Iterator[Record] | None, frozenset[Category]]:
+        twin = self.twins.find(reference)
+        if self.live is None or twin is None or not asked.has_measured or not self.live.live.has_measured(twin):
+            return None, frozenset()
+        return self.live.walk(context, twin, reference, asked.after_record, asked.care)
 
     def metadata(self, *, base: str, token_url: str = "", pairs: Sequence[tuple[str, str]] = ()) -> bytes:
         """The CapabilityStatement, in full; ``token_url`` empty says that no access tokens are given.

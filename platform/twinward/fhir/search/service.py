@@ -11,7 +11,7 @@ One that is sorted or counted opens every twin that the caller may see something
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -25,7 +25,7 @@ from twinward.fhir.resource_types import SHARED_TYPES
 from twinward.fhir.search.chains import Chaining, Known
 from twinward.fhir.search.facets import wanted_by
 from twinward.fhir.search.includes import Including
-from twinward.fhir.search.live import LiveRecords
+from twinward.fhir.search.live import LEFT_OUT, LiveRecords, bounded
 from twinward.fhir.search.parameters import is_searchable
 from twinward.fhir.search.query import END, Query, cursor_of, place_of, sorted_cursor_of
 from twinward.fhir.search.representation import reference_of
@@ -41,9 +41,6 @@ _TWINS_PER_PAGE = 100
 MOST_TWINS = 1000
 MOST_S = 20.0
 """Twins that one page opens where all have to be known, and how long that may take."""
-MOST_MEASURED = 20_000
-MOST_MEASURED_BYTES = 64 << 20
-"""Observations made of what was measured of one patient that are held at once, beside those that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,8 @@ class Search:
         if query.ignored:
             text = f"not served here, ignored: {', '.join(query.ignored)}"
             issues.append(Issue("not-supported", "", text, severity="warning"))
+        if self.live is not None and self.live.are_left_out(query):
+            issues.append(Issue("incomplete", "", LEFT_OUT, severity="information"))
         return searchset(
             () if counts else found.records,
             base=base,
@@ -178,7 +177,7 @@ class Search:
             matched += found
             if self._is_live(query, twin):
                 measured, hidden = self._measured(context, query, twin)
-                matched += _bounded(filter(query.matches, measured))
+                matched += bounded(filter(query.matches, measured))
                 withheld |= hidden
         last = self.last_of_page_before(context, query, matched)
         return _page(matched, query, last, len(matched), withheld)
@@ -331,21 +330,6 @@ def _too_costly(bound: str) -> InvalidResource:
     text = f"a search across patients is sorted and counted {bound}"
     hint = "name the patient, or narrow it by an identifier; pages come unsorted without _sort and _total"
     return InvalidResource(Issue("too-costly", "", text), hint=hint)
-
-
-def _bounded(measured: Iterable[Record]) -> Iterator[Record]:
-    """So many of what was measured as are held in memory at once. Raises ``InvalidResource``: there are more."""
-    size = 0
-    for number, record in enumerate(measured, 1):
-        size += len(record.content)
-        if number > MOST_MEASURED or size > MOST_MEASURED_BYTES:
-            raise _too_many_measured()
-        yield record
-
-
-def _too_many_measured() -> InvalidResource:
-    text = f"what was measured of a patient is sorted and counted up to {MOST_MEASURED} Observations, 64 MiB"
-    return InvalidResource(Issue("too-costly", "", text), hint="narrow it by date or code, or ask without _sort")
 
 
 def _after(records: Sequence[Record], query: Query, last: Record | None) -> list[Record]:

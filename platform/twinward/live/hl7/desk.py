@@ -25,6 +25,7 @@ from twinward.core.vocabulary import TwinId
 from twinward.live.errors import IntakeBusy, MessageConflict, MessageRefused
 from twinward.live.hl7.acknowledgement import Acknowledgement, Code, Remark, acknowledge
 from twinward.live.hl7.errors import (
+    DATA_TYPE,
     DUPLICATE_KEY,
     EVENT_NOT_TAKEN,
     INTERNAL,
@@ -213,6 +214,8 @@ class Hl7Desk:
         remarks = self._left(message, known[0]) if event == "A03" else ()
         if event in _MOVES and event != "A03":
             remarks = self._moved(message, known[0], event)
+        if pid.text(7) and "birthDate" not in said.members:
+            remarks = (*remarks, Remark(DATA_TYPE, pid.at(7), f"{pid.at(7)}: no such date: left as it was", "W"))
         self._live.messages.settle(self._context, self._source.name, taken)
         return Acknowledgement(Code.ACCEPTED, remarks)
 

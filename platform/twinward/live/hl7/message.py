@@ -37,6 +37,8 @@ CHARACTER_SETS: Final = {
 _SEGMENT: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 _HEADER: Final = re.compile(rb"MSH([^\w\s])([^\w\s])([^\w\s])([^\w\s])([^\w\s])(?:[^\w\s])?\1")
 _ESCAPE_CHARS: Final = 40
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+MOST_COMPONENTS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Delimiters:
         if code in plain:
             return plain[code]
         if re.fullmatch("X([0-9A-Fa-f]{2})+", code):
-            return bytes.fromhex(code[1:]).decode("latin-1")
+            said = bytes.fromhex(code[1:]).decode("latin-1")
+            return found[0] if _CONTROL.search(said) else said  # no text has those
         return found[0]
 
 
@@ -110,6 +113,15 @@ class Segment:
             return 0
         return len(self._parts[field])
 
+    def is_plain(self, field: int, repetition: int = 1) -> bool:
+        """Whether a field's first component is all of it, and of one part: what follows would be dropped silently."""
+        later = (self._raw(field, place, 1, repetition) for place in range(2, MOST_COMPONENTS))
+        return not self._raw(field, 1, 2, repetition) and not any(later)
+
+    def is_whole(self, field: int, repetition: int = 1) -> bool:
+        """Whether a field's first component is of one part."""
+        return not any(self._raw(field, 1, place, repetition) for place in range(2, MOST_COMPONENTS))
+
     def required(self, field: int, what: str) -> str:
         """A field's first part. Raises ``Hl7Fault`` where it is empty."""
         found = self.text(field)
@@ -119,9 +131,10 @@ class Segment:
 
     def _raw(self, field: int, component: int, subcomponent: int, repetition: int) -> str:
         found: object = self._parts
-        for place in (field, repetition - 1, component - 1, subcomponent - 1):
+        places = (field, repetition - 1, component - 1, subcomponent - 1)
+        for depth, place in enumerate(places):
             if isinstance(found, str):  # the library cuts no deeper than a text needs
-                return found if place == 0 else ""
+                return "" if any(places[depth:]) else found
             if not isinstance(found, list) or place >= len(found):
                 return ""
             found = found[place]
@@ -197,6 +210,11 @@ def _segments(lines: list[str], delimiters: Delimiters) -> tuple[Segment, ...]:
         name = line[:3]
         if not _SEGMENT.fullmatch(name) or line[3:4] not in ("", delimiters.field):
             raise Hl7Fault(SEQUENCE, Where("MSH"), "a line that is no segment")
+        if _CONTROL.search(line):
+            fields = line.split(delimiters.field)
+            number = next(place for place, one in enumerate(fields) if _CONTROL.search(one)) + (name == "MSH")
+            where = Where(name, 1, number)
+            raise Hl7Fault(DATA_TYPE, where, f"{where}: a control character, which no text has")
         if max(map(len, line.split(delimiters.field))) > MAX_FIELD_CHARS:
             raise Hl7Fault(DATA_TYPE, Where(name), f"a field has {MAX_FIELD_CHARS} characters at most")
     try:

@@ -22,7 +22,7 @@ from twinward.core.clock import iso
 from twinward.live.hl7.errors import MISSING, Hl7Fault
 from twinward.live.hl7.message import Message, Segment
 from twinward.live.hl7.people import Authorities, Identifier
-from twinward.live.hl7.times import day, moment_ms, offset_in
+from twinward.live.hl7.times import day, moment_ms, usual_offset
 
 Json = dict[str, Any]
 _GENDERS: Final = {"F": "female", "M": "male", "O": "other", "A": "other", "U": "unknown", "N": "other"}
@@ -76,7 +76,7 @@ def patient_said(pid: Segment, known: Sequence[Identifier]) -> PatientSaid:
 def visit_entry(message: Message, visit: Identifier, patient: Identifier, zone: tzinfo | None) -> Json:
     """PV1 as an Encounter: where the patient is, since when, and until when where it is over. Raises ``Hl7Fault``."""
     pv1 = message.first("PV1")
-    usual = offset_in(message.header.text(7)) or zone
+    usual = usual_offset(message.header.text(7), zone)
     event, is_over = message.kind.partition("^")[2], message.kind.endswith("A03")
     start = _moment(pv1, 44, usual) or (_event(message, usual) if event == "A01" else "")
     period: Json = {"start": start} if start else {}

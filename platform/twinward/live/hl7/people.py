@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from twinward.core.errors import BadInput
-from twinward.live.hl7.errors import UNKNOWN_KEY, Hl7Fault
+from twinward.live.hl7.errors import DATA_TYPE, UNKNOWN_KEY, Hl7Fault
 from twinward.live.hl7.message import Segment
 
 _OID: Final = re.compile(r"[0-2](\.(0|[1-9]\d{0,18})){1,20}", re.ASCII)
@@ -63,6 +63,9 @@ class Authorities:
             if not system and not _is_named(segment, number, repetition):
                 system = self.systems.get("", "")
             if system and _VALUE.fullmatch(value):
+                if not segment.is_whole(number, repetition):  # `7&8` is not 7
+                    text = f"{segment.at(number)}: an identifier has one part: write what divides as an escape"
+                    raise Hl7Fault(DATA_TYPE, segment.at(number), text)
                 yield Identifier(system, value)
 
     def _system(self, segment: Segment, number: int, repetition: int) -> str:

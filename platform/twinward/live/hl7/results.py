@@ -1,8 +1,8 @@
 """ORU^R01: results, each OBX a reading (HL7 v2.5.1 chapter 7; IHE Device Enterprise Communication for devices).
 
-What a result says maps so: OBX-3 the code, the first of its two that is known here; OBX-5 the value, several of them
-as they repeat; OBX-6 the unit; OBX-14 when it was measured, else OBR-7; OBX-18 the device; OBX-11 how sure it is. A
-result that is no number, or that corrects or takes back an earlier one, is kept apart: a series is never rewritten.
+What a result says maps so: OBX-3 the code, the first of its two that is known here; OBX-5 the value; OBX-6 the unit;
+OBX-14 when it was measured, else OBR-7; OBX-18 the device; OBX-11 how sure it is. A result that is no number, or that
+corrects or takes back an earlier one, is kept apart: a series is never rewritten.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from twinward.live.hl7.errors import DATA_TYPE, MISSING, NOT_IN_TABLE, Hl7Fault, Where
 from twinward.live.hl7.message import Message, Segment
-from twinward.live.hl7.times import moment_ms, offset_in
+from twinward.live.hl7.times import moment_ms, usual_offset
 from twinward.live.intake.lines import NAME, Fault
 from twinward.live.models import MAX_NAME_CHARS, Quality, Reading, Reason
 from twinward.live.signals import LOINC, MDC, signal_of
@@ -26,6 +26,7 @@ _SYSTEMS: Final = {"LN": LOINC, "LOINC": LOINC, "MDC": MDC}
 _NUMBER: Final = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _FINAL: Final = {"F": Quality.GOOD, "": Quality.GOOD, "P": Quality.QUESTIONABLE, "R": Quality.QUESTIONABLE}
 """Table 0085: what is a measurement. P is preliminary, R not verified yet."""
+_UNIT_CHARS: Final = 40
 _NO_RESULT: Final = frozenset("XONI")
 """Nothing was, or is yet, measured."""
 _UNITS: Final = {
@@ -58,7 +59,7 @@ def readings_of(message: Message, subject: str, zone: tzinfo | None) -> Iterator
         subject: whose they are, as PID says; where it names nobody (empty), each is of the device that it names.
         zone: the source's own, where moments name no offset.
     """
-    usual = offset_in(message.header.text(7)) or zone
+    usual = usual_offset(message.header.text(7), zone)
     orders = _orders_of(message)
     for number, obx in enumerate(results_of(message)):
         yield _result(obx, orders.get(obx.where), subject, usual, number)
@@ -122,6 +123,8 @@ def _value(obx: Segment) -> float:
         raise Hl7Fault(DATA_TYPE, obx.at(2), f"{obx.at(2)}: a reading is NM, a number")
     if obx.repetitions(5) > 1:
         raise Hl7Fault(DATA_TYPE, obx.at(5), f"{obx.at(5)}: one value; several at a time do not say when each was")
+    if not obx.is_plain(5):
+        raise Hl7Fault(DATA_TYPE, obx.at(5), f"{obx.at(5)}: one number, of one part")
     text = obx.text(5)
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not abs(value) <= MAX_VALUE:
@@ -131,11 +134,15 @@ def _value(obx: Segment) -> float:
 
 def _unit(obx: Segment) -> str:
     obx.required(6, "a number without its unit is none")
-    for component in (1, 2, 4, 5):
+    first = obx.text(6)
+    said = (1,) if first and obx.text(6, 3).upper() in ("", "UCUM") else (1, 2, 4, 5)  # no text beside UCUM's overrules
+    for component in said:
         named = _UNITS.get(obx.text(6, component).upper())
         if named is not None:
             return named
-    return obx.text(6)[:40]
+    if len(first) > _UNIT_CHARS:  # a part of it would be another unit
+        raise Hl7Fault(DATA_TYPE, obx.at(6), f"{obx.at(6)}: a unit has {_UNIT_CHARS} characters at most")
+    return first
 
 
 def _time_ms(obx: Segment, order: Segment | None, usual: tzinfo | None) -> int:

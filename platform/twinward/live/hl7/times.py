@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from twinward.live.hl7.errors import DATA_TYPE, Hl7Fault, Where
 
 _MOMENT: Final = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(?:(\d\d)(?:\.(\d{1,4}))?)?([+-]\d{4})?", re.ASCII)
-_DAY: Final = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
+_DAY: Final = re.compile(r"(\d{4})(?:(\d\d)(?:(\d\d)(?:\d.*)?)?)?", re.ASCII)
 _OFFSET: Final = re.compile(r"([+-])(\d\d)(\d\d)$", re.ASCII)
 
 
 def offset_in(text: str) -> tzinfo | None:
-    """The offset that a moment names, None for none. MSH-7's stands for the whole message (2.15.9.7)."""
+    """The offset that a moment names, None for none or one that is nowhere."""
     found = _OFFSET.search(text)
     if found is None or int(found[2]) > 14 or int(found[3]) > 59:
         return None
     return timezone((1 if found[1] == "+" else -1) * timedelta(hours=int(found[2]), minutes=int(found[3])))
+
+
+def usual_offset(header_time: str, zone: tzinfo | None) -> tzinfo | None:
+    """Where moments of a message name no offset: MSH-7's (2.15.9.7), else the source's own.
+
+    Raises ``Hl7Fault``: MSH-7 names one that is nowhere, so nobody knows which was meant.
+    """
+    found = offset_in(header_time)
+    if found is None and _OFFSET.search(header_time):
+        raise Hl7Fault(DATA_TYPE, Where("MSH", 1, 7), "MSH-7: no such offset")
+    return found or zone
 
 
 def moment_ms(text: str, where: Where, usual: tzinfo | None) -> int:
@@ -36,7 +47,9 @@ def moment_ms(text: str, where: Where, usual: tzinfo | None) -> int:
     found = _MOMENT.fullmatch(text)
     if found is None:
         raise Hl7Fault(DATA_TYPE, where, f"{where}: a moment is YYYYMMDDHHMM[SS][.SSSS][+ZZZZ]")
-    zone = offset_in(text) or usual
+    zone = offset_in(text) if found[8] else usual
+    if found[8] and zone is None:
+        raise Hl7Fault(DATA_TYPE, where, f"{where}: no such offset")
     if zone is None:
         raise Hl7Fault(DATA_TYPE, where, f"{where}: no offset, here nor in MSH-7, and no zone was set for this source")
     year, month, on, hour, minute, second = (int(one or 0) for one in found.groups()[:6])
@@ -54,14 +67,16 @@ def moment_ms(text: str, where: Where, usual: tzinfo | None) -> int:
 
 
 def day(text: str) -> str:
-    """A date as FHIR writes it, of a day or a moment; empty where it is none."""
-    found = _DAY.match(text)
+    """A date as FHIR writes it, of a year, a month, a day or a moment (DT, 2.A.21); empty where it is none."""
+    found = _DAY.fullmatch(text)
     if found is None:
         return ""
+    parts = [one for one in found.groups() if one]
     try:
-        return datetime(int(found[1]), int(found[2]), int(found[3]), tzinfo=UTC).date().isoformat()
+        date(*map(int, [*parts, "01", "01"][:3]))
     except ValueError:
         return ""
+    return "-".join(parts)
 
 
 def _is_doubtful(local: datetime) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from twinward.access.interfaces import AccessContext
+from twinward.access.interfaces import AccessContext, Permit
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
+from twinward.features.derivation import Measurement
 from twinward.features.monitored_stays import Stay
 from twinward.features.signal_schema import SignalSchema
 from twinward.live.alerts.rules import Severity
@@ -50,11 +52,12 @@ class Scoring(msgspec.Struct, frozen=True):
 
 class Judgement(NamedTuple):
     """What a model says of a stay: its score (None: nothing can be said), the threshold for this patient, and each
-    column's share of the score."""
+    column's share of the score. ``charted``: by live signal, the newest that records said, in its unit."""
 
     score: float | None
     threshold: float
     shares: dict[str, float]
+    charted: Mapping[str, tuple[int, float]] = MappingProxyType({})
 
 
 class Scorer(Protocol):
@@ -70,6 +73,8 @@ class Scorer(Protocol):
         ...
 
 
+Charted = Callable[[Permit, int, int], Sequence[Measurement]]
+"""What records that a permit covers say was measured from one moment up to another. Raises as the vault."""
 ScorerOf = Callable[[Scoring], Scorer]
 """Opens a model. Raises ``TwinwardError``: it is not what was registered, or not there."""
 

@@ -2,7 +2,8 @@
 
     1. due       patients of whom anything was measured in the hour that is over by ten minutes, and who were not scored
     2. permit    to read them, in the clinician's name, for treatment: in the log before anything is opened
-    3. score     a stay that ends with the hour, made of what the permits cover, by the model the ledger knows
+    3. score     a stay that ends with the hour, made of what the permits cover, by the model the ledger knows: of what
+                 was measured live, and in steps without of what records say (laboratories file Observations)
     4. commit    the score, and the alert where it rose or is over, sealed under the twin's key: one transaction
 
 The score says up to which hour it looked, in the transaction that stores the alert: whatever the process dies of, and
@@ -24,12 +25,24 @@ from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, NotFound, Refused, TwinwardError
 from twinward.core.vocabulary import Action, Purpose, TwinId
-from twinward.live.alerts.monitor import Change, Measurement, ModelScore, MonitorState
+from twinward.features.derivation import Measurement
+from twinward.features.stay_building import build_stay
+from twinward.live.alerts.monitor import Change, ModelScore, MonitorState
+from twinward.live.alerts.monitor import Measurement as Evidence
 from twinward.live.alerts.rules import Rule, Severity
 from twinward.live.alerts.watch import Watch
 from twinward.live.parts import LiveParts
-from twinward.live.scoring.models import PREFIX, Judgement, ScoredReport, Scorer, ScorerOf, Scoring, require_live
-from twinward.live.scoring.stay import begin_of, build_live_stay, measuring
+from twinward.live.scoring.models import (
+    PREFIX,
+    Charted,
+    Judgement,
+    ScoredReport,
+    Scorer,
+    ScorerOf,
+    Scoring,
+    require_live,
+)
+from twinward.live.scoring.stay import begin_of, build_live_stay, measuring, newest_charted, with_charted
 from twinward.live.signals import LIVE_CATEGORIES
 from twinward.live.storage.closing import GRACE_MS
 from twinward.live.storage.columns import Columns
@@ -54,6 +67,7 @@ class LiveScoring:
         reader, watch: of the same.
         scorer_of: opens a model.
         caller_of: an account that may be used, by its name; raises ``TwinwardError`` for any other.
+        charted: what records say.
     """
 
     def __init__(
@@ -63,12 +77,14 @@ class LiveScoring:
         watch: Watch,
         scorer_of: ScorerOf,
         caller_of: Callable[[str], Principal],
+        charted: Charted = lambda _permit, _begin_ms, _end_ms: (),
     ) -> None:
         self._parts = parts
         self._reader = reader
         self._watch = watch
         self._scorer_of = scorer_of
         self._caller_of = caller_of
+        self._charted = charted
         self._open: dict[str, tuple[Scoring, Scorer]] = {}
 
     def begin(
@@ -185,11 +201,13 @@ class LiveScoring:
         """What a model says of a patient. That nothing can be said is settled too, or it is read anew each minute."""
         with suppress(Refused, NotFound):  # withdrawn or erased since it was decided
             try:
-                runs = self._read(permits, begin_of(scorer.schema, end_ms), end_ms)
-                stay = build_live_stay(scorer.schema, runs, end_ms)
+                begin_ms = begin_of(scorer.schema, end_ms)
+                charted = self._read_charted(permits, begin_ms, end_ms)
+                live = build_live_stay(scorer.schema, self._read(permits, begin_ms, end_ms), end_ms)
+                stay = with_charted(live, build_stay(scorer.schema, charted, end_ms))
                 found = None if stay is None else scorer.judge(context, twin, stay)
                 if found is not None and found.score is not None and math.isfinite(found.score):
-                    return found
+                    return found._replace(charted=newest_charted(scorer.schema, charted))
             except (RecordDamaged, BadInput):  # what was altered, or a model that no number comes of
                 log.warning("live_scoring_passed_over", study=one.study)
         return Judgement(None, one.thresholds[""], {})
@@ -239,6 +257,13 @@ class LiveScoring:
                     runs.setdefault(name, []).extend(columns)
         return runs
 
+    def _read_charted(self, permits: Sequence[Permit], begin_ms: int, end_ms: int) -> list[Measurement]:
+        opened = (
+            self._parts.access.opened(permit, lambda held: self._charted(held, begin_ms, end_ms)) for permit in permits
+        )
+        every = (one for parts in opened for some in parts for one in some)
+        return [one for one in every if begin_ms <= one.at_ms < end_ms]
+
     def _settle(self, twin: TwinId, one: Scoring, scorer: Scorer | None, found: Judgement, end_ms: int) -> bool:
         """Store a score and what follows from it, unless another process did. Whether an alert rose by it.
 
@@ -267,19 +292,24 @@ class LiveScoring:
 def _change(
     one: Scoring, scorer: Scorer | None, found: Judgement, state: MonitorState, end_ms: int, *, rose: bool
 ) -> Change:
-    """What an alert is made of: the newest of each signal that contributes. It is shown to who may not see conditions,
-    so it says no score that is of them."""
+    """What an alert is made of: the newest of each signal that contributes, measured live or charted. It is shown to
+    who may not see conditions, so it says no score that is of them."""
     rule = Rule(PREFIX + one.study, one.severity, escalate_minutes=one.escalate_minutes)
+    newest = {name: max(at) for name in {*state.newest, *found.charted} if (at := _known(name, state, found))}
     shares: dict[str, float] = {}
     for column in scorer.schema.signal if scorer else ():
         share = found.shares.get(column.name, 0.0)
-        names = [signal.name for signal in measuring(column) if signal.name in state.newest]
+        names = [signal.name for signal in measuring(column) if signal.name in newest]
         if share >= LEAST_SHARE and names:
             shares[names[0]] = round(share, 3)
     most = sorted(shares, key=lambda name: -shares[name])
-    because = tuple(Measurement(state.newest[name][0], name, state.newest[name][1]) for name in most)
+    because = tuple(Evidence(newest[name][0], name, newest[name][1]) for name in most)
     score = None if found.score is None or one.of_conditions else round(found.score, 4)
     return Change(rule, end_ms, rose, because, score, shares, one.model)
+
+
+def _known(name: str, state: MonitorState, found: Judgement) -> list[tuple[int, float]]:
+    return [said[name] for said in (state.newest, found.charted) if name in said]
 
 
 def _and(one: ScoredReport, other: ScoredReport) -> ScoredReport:

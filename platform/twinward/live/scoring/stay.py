@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
+from twinward.features.derivation import Measurement
+from twinward.features.derivation import convert as convert_measured
 from twinward.features.monitored_stays import Stay
+from twinward.features.schema import canonical_code
 from twinward.features.signal_schema import SchemaSignal, SignalSchema
 from twinward.features.units import UnitUnknown, convert
 from twinward.live.signals import Signal, signal_of
@@ -27,6 +30,26 @@ def measuring(one: SchemaSignal) -> list[Signal]:
     """The live signals that a column is made of, the preferred first."""
     found = [signal for code in one.loinc if (signal := signal_of(code)) is not None]
     return list(dict.fromkeys(found))
+
+
+def newest_charted(schema: SignalSchema, charted: Iterable[Measurement]) -> dict[str, tuple[int, float]]:
+    """By live signal, the newest of what records say was measured: when, and the value in the signal's unit."""
+    wanted = {signal for one in schema.signal for signal in measuring(one)}
+    found: dict[str, tuple[int, float]] = {}
+    for one in charted:
+        signal = signal_of(canonical_code(one.code))
+        value = convert_measured(one, signal.unit, signal.substance) if signal in wanted and signal else None
+        if signal and value is not None and (one.at_ms, value) > found.get(signal.name, (0, 0.0)):
+            found[signal.name] = (one.at_ms, value)
+    return found
+
+
+def with_charted(live: Stay | None, charted: Stay | None) -> Stay | None:
+    """A stay with what records say of steps in which nothing was measured live; None of nothing at all."""
+    if live is None or charted is None:
+        return charted if live is None else live
+    stay: Stay = np.where(np.isnan(live), charted, live)
+    return stay
 
 
 def build_live_stay(schema: SignalSchema, runs: Mapping[str, Sequence[Columns]], end_ms: int) -> Stay | None:

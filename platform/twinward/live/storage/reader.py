@@ -100,6 +100,22 @@ class SeriesReader:
             for _, hour in groupby(rows, key=lambda row: row.window_ms):
                 yield [run for row in hour for run in self._sealer.open(keys, row)]
 
+    def next_hour(
+        self, permit: Permit, category: Category, after_ms: int, since_ms: int
+    ) -> tuple[int, list[Run]] | None:
+        """The first hour behind a moment of which anything was stored since another: when it begins, and all its runs.
+
+        None where there is none. Raises as ``newest``.
+        """
+        keys = self._keyring.keys(self._twin_of(permit, category))
+        with self._database.reading() as tables:
+            tag = keys.category_tag(category)
+            window_ms = tables.series.next_window(keys.twin, tag, after_ms, since_ms)
+            if window_ms is None:
+                return None
+            rows = tables.series.of(keys.twin, tag, None, first_ms=window_ms, last_ms=window_ms)
+            return window_ms, [run for row in rows for run in self._sealer.open(keys, row)]
+
     def newest_row(self, twin: TwinId) -> str:
         """Which row of a twin was stored last: another one once something was. Opens nothing."""
         with self._database.reading() as tables:

@@ -23,7 +23,7 @@ import msgspec
 import zstandard
 from sqlalchemy import Connection, delete, func, insert, select
 
-from twinward.core.ids import uuid7
+from twinward.core.ids import first_uuid7, uuid7
 from twinward.core.vocabulary import Category, TwinId
 from twinward.live.models import Placed, Sample
 from twinward.live.storage import columns
@@ -202,6 +202,17 @@ class SeriesRows:
         )
         return [(TwinId(row.twin), int(row.window_ms)) for row in self._connection.execute(wanted)]
 
+    def next_window(self, twin: TwinId, category_tag: bytes, after_ms: int, since_ms: int) -> int | None:
+        """The first window that begins behind a moment and has a row that was stored at another or later."""
+        wanted = select(func.min(_rows.c.window_ms)).where(
+            _rows.c.twin == twin,
+            _rows.c.category_tag == category_tag,
+            _rows.c.window_ms > after_ms,
+            _rows.c.id >= first_uuid7(since_ms),  # ids begin with when they were stored
+        )
+        found = self._connection.execute(wanted).scalar()
+        return None if found is None else int(found)
+
     def of_window(self, twin: TwinId, window_ms: int) -> list[Sealed]:
         """Every row of a twin's window."""
         wanted = select(_rows).where(_rows.c.twin == twin, _rows.c.window_ms == window_ms).order_by(_rows.c.id)
@@ -212,6 +223,10 @@ class SeriesRows:
         counted = select(func.max(_rows.c.id), func.count()).where(_rows.c.twin == twin)
         newest, count = self._connection.execute(counted).one()
         return f"{newest or ''}/{count}"  # ids of one millisecond come in any order
+
+    def has_any(self) -> bool:
+        """Whether there is a row."""
+        return self._connection.execute(select(_rows.c.id).limit(1)).first() is not None
 
     def twins(self) -> list[TwinId]:
         """Every twin that has a row."""
