@@ -56,6 +56,26 @@ def test_a_patients_choices_outlive_the_question_who_it_is(visit: Visit, house: 
     assert page.get_by_label("Nobody may use my record for research").is_checked()
 
 
+def test_a_session_that_ended_meanwhile_costs_a_sign_in_and_no_entry(visit: Visit) -> None:
+    page = visit.page
+    visit.sign_in()
+    visit.go("/console/breaches")
+    page.fill("#title", "A colleague looked at neighbours")
+    page.select_option("#kind", "account")
+    page.fill("#subject", "dr-lee")
+    visit.context.clear_cookies()
+    page.click("button:text-is('Open the case')")
+    page.wait_for_function(f"JSON.parse({SLOT})?.refused")
+    assert "neighbours" not in str(page.evaluate(SLOT)), "who is not signed in reads nothing of it"
+    page.fill("#account", "officer")
+    page.fill("#password", PASSWORD)
+    page.click("button:has-text('Sign in') >> nth=0")
+    page.click("main >> text=Back to what you entered")
+    page.wait_for_selector("text=What you entered is here again")
+    assert page.input_value("#title") == "A colleague looked at neighbours"
+    assert page.input_value("#subject") == "dr-lee"
+
+
 def test_nobody_else_is_shown_it_and_names_are_not_kept(officer: Visit, house: House) -> None:
     page = officer.page
     officer.go("/console/breaches")

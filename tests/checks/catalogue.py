@@ -114,6 +114,7 @@ def _tables() -> Iterator[str]:
         yield from table.values()
     yield from (said for both in own_consents.SAID.values() for said in both)
     yield from own_consents.ROLES.values()
+    yield from (said for each in own_consents.ASKERS.values() for said in each.values())
     yield from words.TIED
     yield from words.WAYS_IN
     yield from RELATIONS.values()

@@ -222,6 +222,7 @@ def _policy(walk: Walk, second: Walk) -> None:
     walk.press("what the policy would change", "button:text-is('See what would change')")
     page.fill("#reason", "the ethics board decided so on Monday")
     walk.press("policy proposed", "button:has-text('Propose')")
+    page.wait_for_selector("text=Looked at")  # the page loads itself anew once it was
     second.go("policy waits", "/console/policy")
     second.press("policy approved", "button:has-text('Approve')")
 

@@ -69,9 +69,10 @@ class Counting:
         """
         case = self._breaches.case(permit, name)
         found = self._breaches.held(permit, case)
-        if case.asked is None and (case.assessment is None or found is not None):
+        waits = case.asked is not None and case.is_open
+        if not waits and (case.assessment is None or found is not None):
             return case, found
-        if case.asked is not None:
+        if waits:
             self.go_on()
         elif case.assessment is not None and not self.standing(name).trouble:
             read = case  # by the permit of the page: one that grows old meanwhile is refused, and the page says so

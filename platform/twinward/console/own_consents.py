@@ -9,7 +9,8 @@ from twinward.access.consent import Consent, KeptConsent, Provision
 from twinward.access.consent_choices import CHOICES, is_over, offered
 from twinward.audit.events.plain_words import WHATS, WHYS
 from twinward.console.viewer import day, gettext
-from twinward.core.vocabulary import SENSITIVE, Role
+from twinward.core.vocabulary import SENSITIVE, Action, Purpose, Role
+from twinward.overview.consents import ConsentChange
 
 SAID: Final = {
     "similar": (
@@ -57,6 +58,42 @@ ROLES: Final = {
     Role.SYSTEM: "the hospital's machines",
     Role.NODE: "the hospital's own system",
 }
+
+
+ASKERS: Final = {
+    Role.CLINICIAN: {Action.READ: "those who treat you"},
+    Role.RESEARCHER: {Action.TRAIN: "studies in this hospital"},
+    Role.VENDOR: {
+        Action.MATCH: "companies that look for patients like you",
+        Action.EXPORT: "companies that receive records",
+    },
+}
+"""Who would have more or less of a record, by what they would do (``overview.consents``)."""
+
+
+def would_change(found: ConsentChange) -> dict[str, Any]:
+    """What another consent would change, in the patient's words."""
+    return {
+        "effects": [
+            {
+                "who": gettext(ASKERS[one.role][one.action]),
+                "gained": ", ".join(gettext(WHATS[each]) for each in one.gained),
+                "lost": ", ".join(gettext(WHATS[each]) for each in one.lost),
+            }
+            for one in found.effects
+        ],
+        "looked_at": found.decisions.looked_at,
+        "changed": found.decisions.changed,
+        "differences": [
+            {
+                "count": one.count,
+                "who": gettext(ROLES[Role(one.role)]),
+                "why": gettext(WHYS[Purpose(one.purpose)]),
+                "then": one.then,
+            }
+            for one in found.decisions.differences
+        ],
+    }
 
 
 def kept(consent: Consent, at_ms: int) -> list[dict[str, Any]]:

@@ -17,9 +17,8 @@ from twinward.access.interfaces import AccessContext
 from twinward.access.sessions import Session
 from twinward.api.audit import MAX_INDEX
 from twinward.audit.exports import ExportFormat
-from twinward.console.consent_and_policy import consent_change
 from twinward.console.exports import KINDS, accesses_file
-from twinward.console.own_consents import choices, earlier, kept
+from twinward.console.own_consents import choices, earlier, kept, would_change
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, asked_again, require_csrf, via_of
 from twinward.console.viewer import gettext
@@ -129,7 +128,7 @@ def _add_consents(router: APIRouter, console: Console) -> None:
         session, twin = console.sessions.own_record(request)
         require_csrf(session, form.csrf)
         permit = permit_to_examine(node.access, _context(request, session), "own consent preview", twin)
-        found = consent_change(preview_consent(node, permit, twin, form.said(node, twin)))
+        found = would_change(preview_consent(node, permit, twin, form.said(node, twin)))
         return page_of(session, request, twin, found=found, keep=form.keep, add=form.add)
 
     @router.post("/my/consents")

@@ -52,6 +52,8 @@ class EffectChange:
     """What somebody would have besides, and would have no more."""
 
     who: str
+    role: Role
+    action: Action
     gained: tuple[Category, ...]
     lost: tuple[Category, ...]
 
@@ -84,7 +86,7 @@ def preview_consent(node: Node, permit: Permit, twin: TwinId, provisions: Sequen
             if before != after:
                 (gained if after else lost).append(category)
         if gained or lost:
-            effects.append(EffectChange(who, tuple(gained), tuple(lost)))
+            effects.append(EffectChange(who, role, action, tuple(gained), tuple(lost)))
     events = ((row.index, row.event) for row in _newest(node, permit, twin) if row.event is not None)
     return ConsentChange(tuple(effects), consent_preview(events, policy, now, then, at_ms))
 

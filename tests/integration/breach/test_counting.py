@@ -89,6 +89,21 @@ def test_a_closed_case_is_not_counted_and_who_may_not_look_asks_for_nothing(hous
         node.breach_counting.ask(officers(node), name)
 
 
+def test_a_case_that_is_closed_while_a_count_waits_shows_what_was_counted_before(house: House) -> None:
+    node, name = house.node, opened(house)
+    before = node.breaches.assess(officers(node), name)
+    node.breaches.ask(officers(node), name)  # and its process ended
+    node.breaches.close(officers(node), name, Outcome.NO_RISK, "nothing left the hospital")
+    node.breaches._counted.clear()  # as a process that has just been started
+    size = house.size()
+    node.breach_counting.read(officers(node), name)
+    assert node.breach_counting.standing(name, PATIENCE_S).trouble == ""
+    case, found = node.breach_counting.read(officers(node), name)
+    assert found == before
+    assert case.assessment is not None
+    assert house.size() == size + 2, "the officer's own looks; nothing more is counted in a closed case"
+
+
 def _killed(home: Path, name: str) -> None:
     """A process that dies the moment the count is asked for, before it has counted anything."""
     with open_node(home) as node:

@@ -71,8 +71,8 @@ def test_an_officer_and_a_patient_see_it_and_nothing_is_recorded(
     assert web.post("/console/my/consents/preview", data=form | {"csrf": "x"}).status_code == 403
     assert web.post("/console/my/consents/preview", data=form | {"add": "everything"}).status_code == 400
     looked = web.post("/console/my/consents/preview", data=form)
-    assert "would be permitted" in looked.text
-    assert "a clinician who treats" in looked.text
+    assert "clinicians, to treat you, would be permitted" in looked.text
+    assert "<td>those who treat you</td><td>mental health</td>" in looked.text
     assert "decisions about you" in looked.text
     assert "this patient" not in looked.text
     assert node.access.consent_of(twin) == before

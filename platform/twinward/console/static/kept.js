@@ -81,6 +81,17 @@ function leadBack(path) {
   for (const next of document.querySelectorAll('input[name="next"]')) next.value = path;
 }
 
+// On the first page after a sign-in, which is another than the one that was left.
+function offerBack(path) {
+  const note = document.createElement("p"), back = document.createElement("a");
+  note.className = "alert";
+  note.setAttribute("role", "status");
+  back.href = path;
+  back.textContent = say("Back to what you entered");
+  note.append(say("What you entered was not taken, and is kept for a while."), " ", back);
+  document.querySelector("main").prepend(note);
+}
+
 async function look() {
   const kept = JSON.parse(sessionStorage.getItem(SLOT) || "null");
   if (!kept) return;
@@ -93,6 +104,9 @@ async function look() {
   } else if (!kept.refused || said.path === here) {
     sessionStorage.removeItem(SLOT);
     if (kept.refused) enterAgain(said);
+  } else if (!kept.offered) {
+    sessionStorage.setItem(SLOT, JSON.stringify({ ...kept, offered: true }));
+    offerBack(said.path);
   }
 }
 
