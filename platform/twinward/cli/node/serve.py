@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from twinward.api.app import create_app
 from twinward.api.http.pipeline import is_loopback
+from twinward.cli import collector
 from twinward.cli.connections import Bounds
 from twinward.cli.logs import configure_logs
 from twinward.cli.output import err, out
@@ -108,6 +109,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         if checkpoint_every_s:
             stack.enter_context(Pulse(node.audit, checkpoint_every_s))
         _announce(node, host, listener.getsockname()[1])
+        collector.back_at_work()
         server.run(sockets=[listener])
 
 

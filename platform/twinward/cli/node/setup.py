@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from twinward.cli import collector
 from twinward.cli.account import ExpiresOption, OfficerOption, PasswordFileOption, days_of, doer_at, password_of
 from twinward.cli.context import node_at
 from twinward.cli.errors import errors_taught
@@ -92,7 +93,7 @@ def serve(
 
     Example: twinward node serve --port 8040
     """
-    with node_at(home, as_json=False) as node:
+    with collector.at_rest(), node_at(home, as_json=False) as node:
         from twinward.cli.node.serve import serve_node
         from twinward.core.errors import NotAtWork
 
