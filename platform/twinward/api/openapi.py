@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from twinward.api.fhir.openapi import of_every_request
+from twinward.api.http.doors import open_all
 from twinward.api.http.representation import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
 from twinward.fhir.search.representation import MEDIA_TYPE
 from twinward.protocol.messages import PREFIX as QUERIES
@@ -108,6 +109,7 @@ def complete(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is not None:
             return app.openapi_schema
+        open_all(app.router.routes)
         document = derive()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(_SCHEMAS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Form, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -55,9 +55,9 @@ from twinward.overview.log import consistency_json, inclusion_json
 _STATIC = Path(__file__).parent / "static"
 
 
-def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
-    """Put the console onto a node's app, under ``/console``. ``secure``: its cookies travel over TLS only."""
-    console = Console(node, secure=secure or node.settings.secure_cookies)
+def add_console(router: APIRouter, node: Node, *, secure: bool) -> None:
+    """The console's routes. ``secure``: its cookies travel over TLS only."""
+    console = Console(node, secure=secure)
     pages = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem, console.viewer))
     _add_sign_in(pages, console)
     add_hospital_sign_in(pages, console)
@@ -94,14 +94,10 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem, console.viewer))
     _add_nowhere(rest)
 
-    @app.get("/", include_in_schema=False)
-    def root() -> Response:
-        return RedirectResponse(PATH, status_code=303)
-
-    app.include_router(pages)
-    app.include_router(answers)
-    app.mount(f"{PATH}/static", StaticFiles(directory=_STATIC), name="console-static")
-    app.include_router(rest)  # last: it takes what is left
+    router.include_router(pages)
+    router.include_router(answers)
+    router.mount(f"{PATH}/static", StaticFiles(directory=_STATIC), name="console-static")
+    router.include_router(rest)  # last: it takes what is left
 
 
 def _add_sign_in(router: APIRouter, console: Console) -> None:

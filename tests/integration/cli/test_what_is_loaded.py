@@ -27,6 +27,83 @@ import uvicorn
 uvicorn.Server.run = lambda self, sockets=None: None
 """
 
+_EVERY_DOOR_OPENED = """
+import uvicorn
+def opened(self, sockets=None):
+    from twinward.api.http.doors import open_all
+    open_all(self.config.app.router.routes)
+uvicorn.Server.run = opened
+"""
+
+BEHIND_DOORS = (
+    "twinward.api.accounts",
+    "twinward.api.audit",
+    "twinward.api.contacts",
+    "twinward.api.delegations",
+    "twinward.api.emergencies",
+    "twinward.api.live",
+    "twinward.api.proofs",
+    "twinward.api.similarity",
+    "twinward.api.things",
+    "twinward.api.twins.reading",
+    "twinward.console.pages",
+    "twinward.console.routes",
+)
+READY = frozenset(
+    [
+        "annotated_doc",
+        "annotated_types",
+        "anyio",
+        "attr",
+        "cedarpy",
+        "click",
+        "cryptography",
+        "cython_runtime",
+        "cytoolz",
+        "dotenv",
+        "eth_abi",
+        "eth_hash",
+        "eth_typing",
+        "eth_utils",
+        "fastapi",
+        "greenlet",
+        "h11",
+        "httpx",
+        "idna",
+        "jinja2",
+        "joserfc",
+        "markupsafe",
+        "msgspec",
+        "numpy",
+        "parsimonious",
+        "py_arkworks_bls12381",
+        "pydantic",
+        "pydantic_core",
+        "pydantic_settings",
+        "pygments",
+        "python_multipart",
+        "regex",
+        "rfc8785",
+        "rich",
+        "shellingham",
+        "sqlalchemy",
+        "sqlmodel",
+        "starlette",
+        "structlog",
+        "tenseal",
+        "toolz",
+        "twinward",
+        "twinward_contracts",
+        "twinward_crypto",
+        "twinward_ledger",
+        "typer",
+        "typing_extensions",
+        "typing_inspection",
+        "uvicorn",
+        "zstandard",
+    ]
+)
+"""Packages that a node loads until it is ready. One more is CPU and memory of each start: is it needed by then?"""
 CHAIN = ("eth", "web3", "eth_abi", "py_ecc", "twinward_contracts.bindings", "twinward.consortium.membership")
 WITNESSES = ("twinward.consortium.witness", "twinward_ledger.witness.client", "twinward_ledger.anchoring")
 SIMILARITY = ("tenseal", "numpy", "twinward.similarity", "twinward.client", "twinward.node.cohort")
@@ -92,11 +169,21 @@ def test_reading_the_log_opens_no_chain(home: Path) -> None:
     assert _of(loaded, *CHAIN, *SIMILARITY, *TRAINING, *SERVER) == []
 
 
+def test_a_served_node_that_is_ready_has_loaded_this_and_no_more(home: Path) -> None:
+    """What only some requests need is loaded by the first of them: see ``twinward.api.http.doors``."""
+    code, said, loaded = _loaded("node", "serve", "--home", str(home), "--port", "0", before=_STOPPED_AT_ONCE)
+    assert code == 0, said
+    roots = {name.partition(".")[0] for name in loaded}
+    assert {one for one in roots - sys.stdlib_module_names if not one.startswith("_")} - {"__main__"} <= READY
+    assert {"twinward.api.fhir", "twinward.api.tokens"} <= loaded
+    assert _of(loaded, *BEHIND_DOORS) == []
+
+
 @pytest.mark.slow
 def test_serving_loads_nothing_that_prints(home: Path) -> None:
     """Making PDFs takes 20 MB and a sixth of a start: whoever prints loads it."""
-    _, _, loaded = _loaded("node", "serve", "--home", str(home), "--port", "0", before=_STOPPED_AT_ONCE)
-    assert "twinward.console.breaches" in loaded
+    _, _, loaded = _loaded("node", "serve", "--home", str(home), "--port", "0", before=_EVERY_DOOR_OPENED)
+    assert {"twinward.console.breaches", *BEHIND_DOORS} <= loaded
     assert _of(loaded, "fpdf", "fontTools", "uharfbuzz", "matplotlib", "torch", "opacus", "flwr") == []
 
 

@@ -39,6 +39,7 @@ from twinward.access.fresh_proofs import FreshProofs
 from twinward.api.http import problems
 from twinward.api.http.caller import bearer_principal
 from twinward.api.http.codings import CODINGS
+from twinward.api.http.doors import Opening
 from twinward.api.http.guard import Guard
 from twinward.api.http.problems import problem
 from twinward.api.http.representation import Representation, form_checked
@@ -73,6 +74,7 @@ def install(
     # Each is put around those before it: the last one is passed first.
     app.add_middleware(Representation)
     app.add_middleware(Methods)
+    app.add_middleware(Opening)
     app.add_middleware(PublicAddress, public_url=public_url, listens=listens)
     app.add_middleware(Guard, clock=clock, count=count)
 
