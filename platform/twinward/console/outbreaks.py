@@ -15,7 +15,7 @@ from twinward.console.viewer import gettext, message
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
-    from twinward.outbreak.releases import PeriodStanding
+    from twinward.outbreak.agreeing import PeriodStanding
     from twinward_contracts.bindings import OutbreakState
 
 PAGE: Final = f"{PATH}/outbreaks"

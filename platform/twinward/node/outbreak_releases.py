@@ -16,8 +16,9 @@ from twinward.node.home import STUDY_READING_LOCK
 from twinward.node.node import Node
 from twinward.node.study_approvals import abroad, member, names_here
 from twinward.node.study_source import log_room, memory_of
+from twinward.outbreak.agreeing import Conditions, ReleaseParts
 from twinward.outbreak.agreement import PeriodTerms
-from twinward.outbreak.releases import Conditions, ReleaseParts, Releases
+from twinward.outbreak.releases import Releases
 from twinward.twins.read.cohorts import ConditionReader
 
 _KIND = "outbreak"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import Unavailable
 from twinward.node import Node
+from twinward.outbreak.agreeing import PeriodStanding
 from twinward.outbreak.errors import NoOutbreakContract
-from twinward.outbreak.releases import PeriodStanding
 from twinward_contracts.bindings import OutbreakState
 
 

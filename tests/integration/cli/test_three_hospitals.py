@@ -158,6 +158,11 @@ def test_they_count_together_each_in_its_own_vault(members: list[Member], tmp_pa
     password = tmp_path / "password"
     password.write_text(PASSWORD)
     password.chmod(0o600)
+    person = {"resourceType": "Patient", "id": "ann", "name": [{"family": "Ann"}]}
+    bundle = tmp_path / "ann.json"
+    bundle.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": person}]}))
+    for one in members:
+        one.asked("twin", "import", str(bundle))
     keys = [tmp_path / f"{one.name}.key.json" for one in (north, lake)]
     for one, key in zip((north, lake), keys, strict=True):
         one.asked("study", "keygen", "--out", str(key))
@@ -183,4 +188,4 @@ def test_they_count_together_each_in_its_own_vault(members: list[Member], tmp_pa
     assert "northgate is missing" in lake.asked(*add, str(shares[0]), str(shares[2]), code=7)
     summed = lake.asked(*add, *map(str, shares))
     assert len(summed["daily"]["influenza"]) == 3
-    assert all(abs(count) < 12 * summed["noise"] ** 0.5 for count in summed["daily"]["influenza"]), "nobody is ill"
+    assert all(abs(count) < 12 * summed["noise"] ** 0.5 for count in summed["daily"]["influenza"]), "nobody consents"
