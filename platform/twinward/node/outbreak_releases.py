@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 
 from twinward.access.interfaces import AccessContext
@@ -49,6 +49,11 @@ def releases_of(node: Node, name: str, by: AccessContext) -> Iterator[tuple[Rele
                 return ConditionReader(own.twins, own.vault, own.access, detail)
 
             room = log_room(own, memory, place.with_name(STUDY_READING_LOCK))
+
+            def reading(period: str) -> AbstractContextManager[list[int]]:
+                # Without a patient there is no key, and a log with accesses beside an empty keyring opens no more.
+                return room.reading(_KIND, period) if own.twins.all(most=1) else nullcontext([])
+
             parts = ReleaseParts(
                 one.identity(),
                 own.identity.witness_keys(),
@@ -59,7 +64,7 @@ def releases_of(node: Node, name: str, by: AccessContext) -> Iterator[tuple[Rele
                 own.study_decisions,
                 own.access,
                 conditions,
-                partial(room.reading, _KIND),
+                reading,
                 partial(own.audit.checkpoint_and_anchor),
                 own.clock,
             )
