@@ -168,6 +168,8 @@ def test_what_was_altered_of_one_patient_keeps_no_other_from_being_looked_at(war
     with pytest.raises(RecordDamaged):
         ward.live.watch.tick()
     assert ward.live.alerts.of(CARING, ben)[0].escalated_ms == ward.clock.now_ms()
+    both = [ward.line(84, code=SPO2, subject=f"Patient/{who}") for who in ("ann", "ben")]
+    assert [one.outcome for one in ward.send(*both)] == [Outcome.STORED] * 2, "readings of both are kept"
     with sqlite3.connect(ward.folder / "live.db") as file:
         file.execute("UPDATE live_alert SET sealed = zeroblob(length(sealed)) WHERE twin = ?", (ann,))
     found = ward.live.ward.alerts(CARING)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
+import structlog
 
 from twinward.access.interfaces import NODE, AccessContext
 from twinward.core.errors import BadInput, NotFound, Unavailable
@@ -26,6 +27,7 @@ from twinward.live.storage.database import Tables
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.keys.twin_keys import TwinKeys
 
+log = structlog.get_logger("twinward.live.alerts")
 HISTORY_MS: Final = 86_400_000
 """What was measured longer ago is history: no rule looks at it, and a file of years raises nothing."""
 _WATCHING: Final = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
@@ -73,9 +75,12 @@ class Watch:
                     some += [Measurement(sample.time_ms, one.signal.name, sample.value) for sample in found]
         for twin, measurements in by_twin.items():
             keys = self._parts.keyring.keys(twin)
-            monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
-            self.note(tables, keys, list(monitor.follow(measurements)))
-            tables.alerts.put_monitor(keys, monitor.state)
+            try:
+                monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
+                self.note(tables, keys, list(monitor.follow(measurements)))
+                tables.alerts.put_monitor(keys, monitor.state)
+            except RecordDamaged:  # somebody altered it: no other patient's readings wait for that, nor are these lost
+                log.warning("live_rules_stand_still")
 
     def raise_alert(self, tables: Tables, keys: TwinKeys, alert: Alert) -> bool:
         """Store an alert that no rule made, and tell of it. False where consent keeps the node from it."""
