@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -150,6 +150,8 @@ STORE: Final = CONSENTS.name
 _AAD_LABEL = b"twinward/consent/v1"
 _consents = table_of(ConsentRow)
 _CACHED = 100_000
+_AT_ONCE = 500
+"""Twins in one statement."""
 
 
 class ConsentStore:
@@ -177,13 +179,24 @@ class ConsentStore:
             StoreAltered: the store is not what this node wrote, or older: nobody may be permitted anything by it.
             Unavailable: it cannot be read.
         """
-        digest, state = self._store.newest(twin), self._store.state
-        with self._lock:
-            known = self._opened.get(twin)
-        # Where nothing is vouched for there must be no row: so the file is asked again whenever it changed.
-        if known is not None and (known[0] == digest if digest else known[0] == state):
-            return known[1]
-        return self._load(twin)
+        known = self._known(twin)
+        return self._load(twin) if known is None else known
+
+    def fetch(self, twins: Collection[TwinId]) -> None:
+        """Find in one look which of many twins have said nothing: bulk only. Raises as ``current``."""
+        wanted = {twin for twin in twins if self._known(twin) is None}
+        if not wanted:
+            return
+        ordered = sorted(wanted)
+        with self._store.reading() as reader:
+            for start in range(0, len(ordered), _AT_ONCE):
+                some = _consents.c.twin.in_(ordered[start : start + _AT_ONCE])
+                wanted.difference_update(map(TwinId, reader.db.execute(select(_consents.c.twin).where(some)).scalars()))
+            for twin in wanted:
+                reader.require(twin, None)
+            state = self._store.state
+        for twin in wanted:
+            self._keep(twin, state, NO_CONSENT)
 
     def kept(self, twin: TwinId) -> list[KeptConsent]:
         """A twin's versions, newest first; none once it is shredded. Raises as ``current``.
@@ -266,6 +279,14 @@ class ConsentStore:
     def close(self) -> None:
         """Give back the file."""
         self._store.close()
+
+    def _known(self, twin: TwinId) -> Consent | None:
+        digest, state = self._store.newest(twin), self._store.state
+        with self._lock:
+            known = self._opened.get(twin)
+        # Where nothing is vouched for there must be no row: so the file is asked again whenever it changed.
+        valid = known is not None and (known[0] == digest if digest else known[0] == state)
+        return known[1] if known is not None and valid else None
 
     def _load(self, twin: TwinId) -> Consent:
         with self._store.reading() as reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -160,6 +161,9 @@ class Access(AccessControl):
 
     def _answered(self, requests: Sequence[AccessRequest]) -> list[_Answer]:
         """Checked, durably logged, then answered: in this order."""
+        if len(requests) > 1:
+            with suppress(TwinwardError):  # what cannot be had is told to each request by itself
+                self._consents.fetch({request.twin for request in requests if request.twin is not None})
         decided = [self._resolved(request) for request in requests]
         glass = [(request, decision) for request, decision in decided if decision.permitted and request.breaks_glass]
         if self._emergencies is None or not glass:

@@ -261,6 +261,10 @@ class RecordVault(Protocol):
         """Make keys for twins about to be created, so that the events of their making can be sealed: bulk only."""
         ...
 
+    def fetch_keys(self, twins: Collection[TwinId]) -> None:
+        """Unwrap many twins' keys together, for what follows: bulk only. Opens no record."""
+        ...
+
     def write_many(
         self,
         batch: Sequence[tuple[Permit, Sequence[Record]]],

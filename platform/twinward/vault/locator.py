@@ -48,7 +48,8 @@ class Locator:
         """
         found = self._find(references)
         matching = self._matching(found, fingerprint) if fingerprint is not None and found else frozenset()
-        keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
+        self._keyring.fetch(twins := {one.twin for one in found.values()})
+        keys = {twin: self._keys_if_any(twin) for twin in twins}
         places: dict[str, Place] = {}
         for reference, one in found.items():
             of_twin = keys[one.twin]
@@ -88,7 +89,8 @@ class Locator:
             RecordDamaged: a tag is not of its twin.
         """
         moments = self._store.timeline(span, limit)
-        keys = {twin: self._keys_if_any(twin) for twin in {moment.twin for moment in moments}}
+        self._keyring.fetch(twins := {moment.twin for moment in moments})
+        keys = {twin: self._keys_if_any(twin) for twin in twins}
         return [_change(moment, keys[moment.twin]) for moment in moments]
 
     def record_types(self, twin: TwinId) -> frozenset[str]:

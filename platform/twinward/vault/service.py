@@ -101,6 +101,10 @@ class Vault(Locator):
         """
         self._keyring.reserve(twins)
 
+    def fetch_keys(self, twins: Collection[TwinId]) -> None:
+        """Unwrap many twins' keys together, for what follows: bulk only. Raises ``VaultUnavailable``."""
+        self._keyring.fetch(twins)
+
     def write(self, permit: Permit, records: Sequence[Record]) -> list[Record]:
         """Seal records and store them in one durable step, all or none.
 

@@ -15,7 +15,7 @@ from tests.integration.vault.conftest import TENANT
 from twinward.core.clock import FixedClock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Category, TwinId
-from twinward.vault.errors import RecordDamaged, TwinShredded
+from twinward.vault.errors import RecordDamaged, TwinNotFound, TwinShredded
 from twinward.vault.keys import rotation, wrapping_keys
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import CACHE_TTL_MS
@@ -30,9 +30,13 @@ FEW = 3
 
 
 class Counting(MemoryKeyProvider):
-    """Counts keys that it is asked to rewrap."""
+    """Counts keys that it is asked to rewrap and to unwrap."""
 
-    rewrapped = 0
+    rewrapped = unwrapped = 0
+
+    def unwrap(self, key: KekId, wrapped: bytes, context: bytes) -> bytes:
+        self.unwrapped += 1
+        return super().unwrap(key, wrapped, context)
 
     def rewrap_many(self, source: KekId, target: KekId, keys: Sequence[WrappedKey]) -> list[bytes]:
         self.rewrapped += len(keys)
@@ -193,8 +197,34 @@ def test_a_neighbour_that_does_not_open_stops_an_erasure_before_anything_is_gone
         assert ring.keyring.audit_key(twin)
 
 
+def test_many_keys_are_fetched_with_one_call_a_wrapping_key(ring: Ring) -> None:
+    twins = ring.make(8)
+    gone, broken, *others = twins
+    ring.keyring.shred(gone)
+    with closing(sqlite3.connect(ring.path)) as connection, connection:
+        connection.execute("UPDATE wrapped_twin_key SET wrapped = zeroblob(112) WHERE twin = ?", (broken,))
+    unknown, expected = new_twin_id(1), new_twin_id(2)
+    ring.keyring.reserve([expected])
+    ring.clock.advance(CACHE_TTL_MS)
+    ring.provider.unwrapped = 0
+    ring.keyring.fetch([*twins, unknown, expected])
+    assert ring.provider.unwrapped == 3
+    assert len({ring.keyring.keys(twin).audit_key() for twin in others}) == 6
+    assert ring.provider.unwrapped == 3
+    refused = {gone: TwinShredded, broken: RecordDamaged, unknown: TwinNotFound, expected: TwinNotFound}
+    for twin, error in refused.items():
+        with pytest.raises(error):
+            ring.keyring.keys(twin)
+    under = {twin: number for twin, _, number, _ in ring.stolen()}
+    last = next(twin for twin in others if under[twin] != under[broken])
+    ring.keyring.shred(last)
+    with pytest.raises(TwinShredded):
+        ring.keyring.keys(last)
+
+
 def test_altered_wrapping_keys_are_noticed(ring: Ring) -> None:
-    (twin, *_) = ring.make(4)
+    ring.make(4)
+    twin = next(twin for twin, _, number, _ in ring.stolen() if number == 1)
     for statement in (
         "UPDATE wrapping_key SET wrapped = zeroblob(112)",
         "UPDATE wrapping_key SET wrapped = (SELECT wrapped FROM wrapping_key WHERE number = 2)",

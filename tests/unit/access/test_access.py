@@ -216,6 +216,23 @@ def test_a_consent_of_another_process_bites_at_the_next_decision(house: House) -
         house.access.decide(read())
 
 
+def test_decisions_of_many_together_are_those_of_each_alone(house: House) -> None:
+    others = [TwinId(f"{ANN[:-1]}{number}") for number in range(4)]
+    many = [read(twin) for twin in (ANN, BEN, *others)]
+    ConsentStore(house.path, house.keys, house.clock).put(ANN, (Provision(effect="deny"),))
+    twins = [permit.request.twin for permit in house.access.decide_parts(many)]
+    assert twins == [BEN, *others]
+    ConsentStore(house.path, house.keys, house.clock).put(BEN, (Provision(effect="deny"),))
+    assert [permit.request.twin for permit in house.access.decide_parts(many)] == others
+    tamper(house.path, "UPDATE consent SET twin = ? WHERE twin = ?", others[0], BEN)
+    with pytest.raises(StoreAltered, match="altered"):
+        ConsentStore(house.path, house.keys, house.clock).fetch([ANN, BEN, *others])
+    house.consents.fetch(others)
+    with pytest.raises(StoreAltered, match="altered"):
+        house.consents.current(others[0])
+    assert house.consents.current(others[1]) == NO_CONSENT
+
+
 def test_no_to_research_and_no_to_labs_keep_a_patient_from_vendors(house: House) -> None:
     cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
     export = AccessRequest(VENDOR, Action.EXPORT, Purpose.SIMILARITY, ANN, frozenset({Category.VITALS}))

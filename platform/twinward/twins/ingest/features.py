@@ -172,6 +172,7 @@ class BulkFeatures:
             evidence = evidence_of(self._schema, person, readings, until_ms)
             if not evidence.is_empty:
                 told[twin] = person, evidence
+        self._vault.fetch_keys(told)
         kept = self._vault.locate_many([names.features_of(twin) for twin in told])
         older = self._older([twin for twin in told if names.features_of(twin) in kept])
         known: dict[TwinId, Evidence] = {}

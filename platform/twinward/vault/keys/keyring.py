@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select
@@ -19,10 +22,10 @@ from sqlalchemy import Connection, func, select
 from twinward.core.clock import Clock
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import NOBODY, Category, TwinId
-from twinward.vault.errors import TwinNotFound
+from twinward.vault.errors import RecordDamaged, TwinNotFound, TwinShredded
 from twinward.vault.keys.erasure_journal import ErasureJournal, PendingShred, UnfinishedErasure
 from twinward.vault.keys.rotation import Progress, Rotation, RotationPlan
-from twinward.vault.keys.twin_keys import CACHE_TTL_MS, KeyCache, TwinKeys
+from twinward.vault.keys.twin_keys import CACHE_TTL_MS, CACHE_TWINS, KeyCache, TwinKeys
 from twinward.vault.keys.wrapped_keys import WrappedKeys, held_versions, keks_in_use, keys_by_kek, translated_keys
 from twinward.vault.storage.schemas import KEYRING
 from twinward.vault.storage.tables import Erasure, ShreddedTwin, WrappedTwinKey, WrappingKeyRow
@@ -136,6 +139,25 @@ class Keyring:
         """
         cached = self._cache.get(twin)
         return cached if cached is not None else self._unwrap(twin, created=True)
+
+    def fetch(self, twins: Collection[TwinId]) -> None:
+        """Unwrap the keys of many twins together and keep them as any other, for what follows: bulk only.
+
+        The key service is asked once a wrapping key. Keys that are not to be had are left to whoever asks for them.
+        Raises ``VaultUnavailable``.
+        """
+        wanted = [twin for twin in twins if self._cache.get(twin, created=False) is None]
+        emptied = self._cache.emptied
+        if not 1 < len(wanted) <= CACHE_TWINS:
+            return  # more than are kept would push each other out
+        with self._file.reading() as connection:
+            rows = self._wrapped.find_created(connection, wanted)
+        for _, some in groupby(rows, key=attrgetter("wrapping_key")):
+            outer = None
+            for row in some:
+                with suppress(RecordDamaged, TwinShredded):
+                    outer = outer or self._wrapped.outer(row)
+                    self._cache.put(TwinId(row.twin), self._wrapped.open(row, outer), emptied)
 
     def audit_key(self, twin: TwinId | None) -> bytes:
         """The 32-byte key for bodies of events about a twin, or about none or nobody (the tenant's own).

@@ -16,7 +16,7 @@ from twinward.core.vocabulary import TwinId
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.keys.erasure_journal import PendingShred
 from twinward.vault.keys.twin_keys import RetainedKeys, TwinKeys
-from twinward.vault.keys.wrapping_keys import Held, WrappingKeys
+from twinward.vault.keys.wrapping_keys import Held, WrappingKey, WrappingKeys
 from twinward.vault.storage.segments import in_order
 from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey, WrappingKeyRow
 from twinward_crypto import hierarchy
@@ -100,17 +100,37 @@ class WrappedKeys:
             raise TwinShredded(sentence("twin {twin} was shredded: nothing of it opens any more", twin=twin))
         return row
 
-    def open(self, row: Row[Any]) -> TwinKeys:
-        """Unwrap what a row holds. Raises ``RecordDamaged``, ``VaultUnavailable``."""
+    def find_created(self, connection: Connection, twins: Sequence[TwinId]) -> list[Row[Any]]:
+        """The rows of those of these twins that were created and not shredded, by wrapping key."""
+        found: list[Row[Any]] = []
+        for some in in_order(frozenset(twins)):
+            found += connection.execute(_with_outer.where(_keys.c.twin.in_(some), _keys.c.created)).all()
+        return sorted(found, key=lambda row: str(row.wrapping_key))
+
+    def open(self, row: Row[Any], outer: WrappingKey | None = None) -> TwinKeys:
+        """Unwrap what a row holds, with its wrapping key where that is open. Raises as ``outer``."""
         with translated_keys(opening=True):
             place = self._place(row)
-            if row.wrapping_key == 0:
+            outer = outer or self.outer(row)
+            if outer is None:
                 key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
             else:
-                outer = self.wrapping.open(row.wrapping_key, row.outer_kek, row.outer_wrapped)
                 key = outer.unwrap(row.twin, row.generation, row.wrapped)
             kept = None if row.kept is None else RetainedKeys.open(key, row.kept, place)
         return TwinKeys(TwinId(row.twin), row.generation, key, kept)
+
+    def outer(self, row: Row[Any]) -> WrappingKey | None:
+        """The wrapping key that a row is under; none where a KEK wraps it itself.
+
+        Raises:
+            RecordDamaged: it does not open.
+            TwinShredded: the KEK that wrapped it was destroyed.
+            VaultUnavailable: the key service refused or failed.
+        """
+        with translated_keys(opening=True):
+            if row.wrapping_key == 0:
+                return None
+            return self.wrapping.open(row.wrapping_key, row.outer_kek, row.outer_wrapped)
 
     def shred(self, connection: Connection, doomed: Sequence[PendingShred]) -> list[tuple[bytes, ...]]:
         """Destroy the keys that open what is doomed; return the tags of each one's categories that went.
