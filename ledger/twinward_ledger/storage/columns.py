@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Connection, Insert, Integer, LargeBinary, String, Table
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 Name: Final = String().with_variant(String(collation="C"), "postgresql")
 """An id. Compared byte by byte on every backend, so that lists have one order."""
@@ -41,8 +43,16 @@ def upsert(connection: Connection, table: Table, **values: object) -> None:
 
 @lru_cache(maxsize=256)
 def _upsert_of(dialect: str, table: Table, names: tuple[str, ...]) -> Insert:
-    """The statement, made once: making it takes as long as doing it."""
-    made = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+    """The statement, made once: making it takes as long as doing it. The other database's dialect is not loaded."""
+    made: sqlite.Insert | postgresql.Insert
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        made = sqlite.insert(table)
+    else:
+        from sqlalchemy.dialects import postgresql
+
+        made = postgresql.insert(table)
     keys = [column.name for column in table.primary_key]
     changed = {name: made.excluded[name] for name in names if name not in keys}
     return made.on_conflict_do_update(index_elements=keys, set_=changed)

@@ -19,7 +19,7 @@ from twinward.core.vocabulary import Role
 from twinward.node import Node
 from twinward.node.home import free_bytes, is_nearly_full, is_served
 from twinward.node.last_backup import last_backup
-from twinward.overview.status import agreed_status, failing_witnesses
+from twinward.overview.status import AgreedStatus, agreed_status, failing_witnesses
 from twinward_crypto.kernels import store as kernels
 from twinward_crypto.kernels.place import versions
 
@@ -71,7 +71,12 @@ def examined(
         try:
             yield check(node)
         except TwinwardError as error:
-            yield Finding(name, Severity.BAD, str(error), error.hint or "see what this node's log says")
+            yield failed(name, error)
+
+
+def failed(check: str, error: TwinwardError) -> Finding:
+    """What a check that could not be made says."""
+    return Finding(check, Severity.BAD, str(error), error.hint or "see what this node's log says")
 
 
 def _server(node: Node) -> Finding:
@@ -163,7 +168,11 @@ def _witnesses(node: Node) -> Finding:
 
 
 def _chain(node: Node) -> Finding:
-    agreed = agreed_status(node)
+    return chain_answers(agreed_status(node))
+
+
+def chain_answers(agreed: AgreedStatus) -> Finding:
+    """What the check ``chain`` finds where the contracts answer this."""
     return Finding(
         "chain",
         Severity.OK,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +22,7 @@ from twinward.overview.status_note import Basis, NotedStatus, note_status, noted
 
 if TYPE_CHECKING:
     from twinward.node import Node
+    from twinward.overview.doctor import Finding
 
 _WHEN = {"note": "to know", "warn": "soon", "bad": "now"}
 _TOLD_BELOW = frozenset({"chain", "emergencies", "breaches"})
@@ -61,12 +65,24 @@ def _found(home: Path | None, *, as_json: bool) -> tuple[NotedStatus, TwinwardEr
     if noted is not None:
         return noted, None
     before, at_ms = Basis.of(settings), clock.now_ms()
-    with node_at(home, as_json=as_json) as node:
+    with _garbage_left(), node_at(home, as_json=as_json) as node:
         shown, problem = _status(node)
         found = NotedStatus(at_ms, {"as_of": iso(at_ms)} | shown, emergency_lines(node.emergencies.counts()))
     if problem is None:
         note_status(settings, found, before)
     return found, problem
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Collect none meanwhile: a sixth of this command would go into looking through what it imports."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _print_own(shown: dict[str, Any], emergencies: list[str]) -> None:
@@ -114,24 +130,27 @@ def _print_agreed(shown: dict[str, Any]) -> None:
 
 
 def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
-    """How things stand, and why the contracts cannot be read where they cannot."""
+    """How things stand, and why the contracts cannot be read where they cannot. The contracts are asked once."""
+    from twinward.overview.doctor import chain_answers, failed
     from twinward.overview.status import agreed_status, own_status
 
-    own = own_status(node).shown() | _condition(node)
+    own = own_status(node).shown()
     try:
-        return own | agreed_status(node).shown(node.clock.now_ms()), None
+        agreed = agreed_status(node)
+        return own | _condition(node, chain_answers(agreed)) | agreed.shown(node.clock.now_ms()), None
     except (Conflict, Unavailable) as error:
         told = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
-        return own | {"consortium": None, "epoch": None, "vendors": None, "counts": None, "error": told}, error
+        unread = {"consortium": None, "epoch": None, "vendors": None, "counts": None, "error": told}
+        return own | _condition(node, failed("chain", error)) | unread, error
 
 
-def _condition(node: Node) -> dict[str, Any]:
-    """Whether it is in order, what is to be done, and what waits for officers."""
+def _condition(node: Node, chain: Finding) -> dict[str, Any]:
+    """Whether it is in order, what is to be done, and what waits for officers; ``chain`` is what that check found."""
     from twinward.overview.condition import to_do, verdict
     from twinward.overview.doctor import SLOW, examined
     from twinward.overview.work import work_waiting
 
-    findings = list(examined(node, without=SLOW))
+    findings = [*examined(node, without=SLOW | {chain.check}), chain]
     work = [one for one in work_waiting(node) if one.count and one.kind != "emergencies"]  # they have their own lines
     return {
         "verdict": verdict(findings),
