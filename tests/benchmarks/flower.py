@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.harness import Benchmark, Figure, Row, Scale, Target, percentile
@@ -21,6 +22,7 @@ from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.approval import Approvals
 from twinward.federation.coordinator import Coordinator, Progress
 from twinward.federation.daemon_site import DaemonSite
+from twinward.federation.detectors import build_detector
 from twinward.federation.invitation import Invitation
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_socket import SocketChannel, SocketServer
@@ -28,15 +30,34 @@ from twinward.federation.stays.sources import SimulatedStays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.study_desk import StudyDesk
 
+FLOWER = ROOT / ".venv-flower/bin/python"
 NAMES = ("anna", "bert", "cora", "dana", "emil")
 STAYS = 2700
 ROUNDS = 20
+STOCK_ROUNDS = 3
 _WAIT_S = 300
 
 
 def rounds(scale: Scale) -> list[Row]:
-    """Three and five hospitals."""
-    return [_rounds(scale.folder / str(hospitals), NAMES[:hospitals]) for hospitals in (3, 5)]
+    """Three and five hospitals; beside five, stock SecAgg+ of as long a vector over the same network."""
+    three, five = (_rounds(scale.folder / str(hospitals), NAMES[:hospitals]) for hospitals in (3, 5))
+    stock = _stock(scale.folder / "stock", len(NAMES), build_detector(_study(NAMES)).dimension)
+    name = f"stock SecAgg+, zeros, TLS and authentication: median of {len(stock)}"
+    beside = replace(five, baseline=Figure.of(stock, "s"), baseline_name=name)
+    return [three, replace(beside, raw={**five.raw, "secagg_plus_rounds_s": stock})]
+
+
+def _stock(folder: Path, hospitals: int, length: int) -> list[float]:
+    folder.mkdir()
+    command = [str(FLOWER), "-m", "tests.benchmarks.secagg_rounds", str(folder)]
+    command += [str(hospitals), str(length), str(STOCK_ROUNDS)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    found: list[float] = json.loads(done.stdout.strip().splitlines()[-1])["rounds_s"]
+    return found
+
+
+def _study(names: Sequence[str]) -> StudyProtocol:
+    return StudyProtocol.for_autoencoder("over-flower", tuple(names), rounds=ROUNDS)
 
 
 def simulated(_: Scale) -> list[Row]:
@@ -61,7 +82,7 @@ def _on_ray(which: str) -> list[float]:
 
 def _rounds(folder: Path, names: Sequence[str]) -> Row:
     folder.mkdir()
-    study = StudyProtocol.for_autoencoder("over-flower", tuple(names), rounds=ROUNDS)
+    study = _study(names)
     roster = {name: _identity(name).public_key for name in names}
     invitation = folder / "i.json"
     invitation.write_bytes(Invitation(study, roster, names[0], "marie").signed(_identity(names[0])))
@@ -142,7 +163,8 @@ BENCHMARKS = (
     Benchmark(
         "federation.flower",
         "SuperLink, relay, SuperNodes and runners in flwr's environment (make flower), a daemon a hospital, all on this"
-        " machine: from the model to the opened sum, real noise and masks; joining not timed",
+        " machine: from the model to the opened sum, real noise and masks; joining not timed; stock"
+        " SecAgg+ (Flower's way: a process a message) trains nothing and adds no noise",
         rounds,
         in_quick=False,
     ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
@@ -66,10 +67,19 @@ def _ranked(kind: DetectorKind, attack: Attack, studies: int) -> Row:
     told = f"suspect: {100 * found[lied].mean():.0f} % of liars, {100 * found[~lied].mean():.1f} % of honest hospitals"
     return Row(
         f"{kind.value} at ε=1, two of nine lie ({attack.name}), {studies} studies: AUROC of the ranking; {told}",
-        Figure(float(roc_auc_score(lied, scores)), "AUROC"),
+        Figure(float(roc_auc_score(lied, scores)), "AUROC", *_interval(lied, np.array(scores))),
         target=Target("poison ranking ≥0.99", "value", "least", 0.99),
         raw={"lied": labels, "score": scores, "suspect": suspect},
     )
+
+
+def _interval(lied: NDArray[np.bool_], scores: NDArray[np.float64], draws: int = 2000) -> tuple[float, float]:
+    """95 % of the ranking's AUROC, by drawing studies with replacement: hospitals of one study share its noise."""
+    studies, random = len(lied) // len(NINE), np.random.default_rng(FIRST_SEED)
+    of_study = np.arange(len(lied)).reshape(studies, len(NINE))
+    drawn = (of_study[random.integers(studies, size=studies)].ravel() for _ in range(draws))
+    low, high = np.percentile([roc_auc_score(lied[one], scores[one]) for one in drawn], [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _examined(kind: DetectorKind, liars: Mapping[str, Attack], seed: int) -> list[Any]:

@@ -112,8 +112,8 @@ class SocketChannel:
     Args:
         path: the daemon's socket.
         timeout_s: how long an answer may take.
-        patience_s: how long to try again where nobody answers, or somebody stopped. A message that is sent again is
-            answered the same.
+        patience_s: how long to try again where nobody answers, or somebody stopped: counted from then on, however long
+            the answer was waited for before. A message that is sent again is answered the same.
     """
 
     def __init__(self, path: Path, timeout_s: float, patience_s: float = 0.0) -> None:
@@ -132,7 +132,7 @@ class SocketChannel:
         """
         if self._closed:
             raise RoundAborted(f"the conversation with the daemon at {self._path} is over")
-        deadline = time.monotonic() + self._patience_s
+        deadline: float | None = None
         while True:
             began_before = self._connection is not None
             try:
@@ -142,7 +142,9 @@ class SocketChannel:
                 raise RoundAborted(f"the daemon at {self._path} did not answer within {self._timeout_s:g} s") from None
             except (OSError, EOFError, SiteUnreachable) as error:
                 self._end()
-                over = not began_before and time.monotonic() > deadline
+                now_s = time.monotonic()
+                deadline = now_s + self._patience_s if deadline is None else deadline
+                over = not began_before and now_s >= deadline
                 if self._closed or over:
                     if isinstance(error, SiteUnreachable):
                         raise

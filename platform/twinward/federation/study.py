@@ -155,7 +155,10 @@ class StudyProtocol(BaseModel):
         if self.detector is DetectorKind.AUTOENCODER:
             raise ValueError("disease_groups: of dp-var and logistic-warning; an autoencoder has no heads")
         if self.group_size:
-            raise ValueError("disease_groups: not together with group_size, whose tests look at one sum of moments")
+            raise ValueError(
+                "disease_groups: not together with group_size, whose tests look at one sum of moments; set group_size "
+                "to 0 for heads of groups, or leave disease_groups out to tell who ruins a sum"
+            )
         fault = fault_of_groups(self.disease_groups, self.expected_patients)
         if fault:
             raise ValueError(f"disease_groups: {fault}")

@@ -26,6 +26,45 @@ from twinward.federation.site_socket import SocketChannel
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+_GRID = """
+import threading, time
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.flower import server_app
+from twinward.federation.flower.mail import Mail
+from twinward.federation.flower.private_runner import ANSWER, DATA, REQUEST
+from twinward.federation.site_envelope import greet, is_greeting
+
+server_app._LOOK_AGAIN_S = 0.05
+TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+there = HospitalIdentity("there", bytes(32))
+
+class TwoNodes:
+    nodes, answering, sent = [1, 2], {2}, {}
+
+    def push_messages(self, messages):
+        for one in messages:
+            one.metadata.__dict__["_message_id"] = one.object_id
+            self.sent[one.object_id] = one
+        return [one.metadata.message_id for one in messages]
+
+    def pull_messages(self, wanted):
+        for number in wanted:
+            asked = self.sent[number]
+            data = asked.content[REQUEST][DATA]
+            if asked.metadata.dst_node_id in self.answering:
+                said = greet(there, data) if is_greeting(data) else b"answer"
+                yield Message(RecordDict({ANSWER: ConfigRecord({DATA: said})}), reply_to=asked)
+
+def looking(hospitals):
+    while True:
+        hospitals.look()
+        time.sleep(0.05)
+
+grid = TwoNodes()
+"""
+
 STUDY = protocol("over-flower", rounds=5)
 
 
@@ -97,7 +136,7 @@ def test_a_supernode_that_stays_connected_and_never_answers_stops_a_study_by_nam
         network.start()
         sites = []
         for name in HOSPITALS:
-            channel = SocketChannel(network.socket_of(name), 15, 300)
+            channel = SocketChannel(network.socket_of(name), 45, 300)
             stack.callback(channel.close)
             sites.append(DaemonSite(name, channel, EAST, daemons.approvals("east")))
         for site in sites:
@@ -115,45 +154,11 @@ def test_a_node_that_is_silent_holds_up_nobody_and_one_that_went_is_waited_for_a
     assert done.stdout.split("\n")[:-1] == ["there: True", "b'answer'", "deaf is not connected", "there did not answer"]
 
 
-_SILENT_NODE = """
-import threading, time
-from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
-from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
-from twinward.federation.flower import server_app
-from twinward.federation.flower.mail import Mail
-from twinward.federation.flower.private_runner import ANSWER, DATA, REQUEST
-from twinward.federation.site_envelope import greet, is_greeting
-
+_SILENT_NODE = (
+    _GRID
+    + """
 server_app._CONNECTED_S = 0.3
-server_app._LOOK_AGAIN_S = 0.05
-TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
-there = HospitalIdentity("there", bytes(32))
 roster = {"there": there.public_key, "deaf": bytes(32)}
-
-class TwoNodes:
-    nodes, answers, sent = [1, 2], True, {}
-
-    def push_messages(self, messages):
-        for one in messages:
-            one.metadata.__dict__["_message_id"] = one.object_id
-            self.sent[one.object_id] = one
-        return [one.metadata.message_id for one in messages]
-
-    def pull_messages(self, wanted):
-        for number in wanted:
-            asked = self.sent[number]
-            data = asked.content[REQUEST][DATA]
-            if asked.metadata.dst_node_id == 2 and self.answers:
-                said = greet(there, data) if is_greeting(data) else b"answer"
-                yield Message(RecordDict({ANSWER: ConfigRecord({DATA: said})}), reply_to=asked)
-
-def looking(hospitals):
-    while True:
-        hospitals.look()
-        time.sleep(0.05)
-
-grid = TwoNodes()
 hospitals = server_app.Hospitals(Mail(grid), roster, lambda: grid.nodes)
 threading.Thread(target=looking, args=(hospitals,), daemon=True).start()
 deadline = time.monotonic() + 30
@@ -162,16 +167,71 @@ while hospitals._node("there", 0) is None and time.monotonic() < deadline:
 print("there:", hospitals._node("there", 0) == 2)
 print(hospitals.ask("there", b"question"))
 for name in ("deaf", "there"):
-    grid.answers = False
+    grid.answering = set()
     threading.Timer(0.2, lambda: grid.nodes.clear()).start()
     try:
         hospitals.ask(name, b"question")
     except ConnectionError as error:
         print(error)
     grid.nodes[:] = [1, 2]
-    grid.answers = True
+    grid.answering = {2}
     hospitals._node("there", 10)
 """
+)
+
+
+def test_of_two_nodes_that_sign_for_one_hospital_the_first_keeps_the_seat_until_it_is_silent() -> None:
+    """Both answer everything: nothing alternates. Then the first is silent, or goes; then the second sits."""
+    done = subprocess.run([python(), "-c", _TWO_SEATS], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split("\n")[:-1] == [
+        *(
+            "{1}",
+            "two SuperNodes sign for there: 1 was first and has its seat; 2 is refused until that one is silent 1",
+        ),
+        *("while at a question: {1}", "while silent: {1}", "after: {2}", "back: {2}", "gone: {None}", "after: {1}"),
+    ]
+
+
+_TWO_SEATS = (
+    _GRID
+    + """
+server_app._STRANGE_S = 0.2
+server_app.SILENT_S = 1.0
+told = []
+grid.nodes, grid.answering = [1], {1, 2}
+hospitals = server_app.Hospitals(Mail(grid), {"there": there.public_key}, lambda: list(grid.nodes), told.append)
+threading.Thread(target=looking, args=(hospitals,), daemon=True).start()
+
+def sits(wanted=None, within_s=30.0):
+    seen, deadline = set(), time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        seen.add(hospitals._node("there", 0))
+        if wanted is not None and wanted in seen:
+            return {wanted}
+        time.sleep(0.01)
+    return seen
+
+sits(1, 10)
+grid.nodes = [1, 2]
+print(sits(within_s=2.0))
+print(told[0].removesuffix(" for 1 s"), len(told))
+grid.answering = {2}
+asking = threading.Thread(target=hospitals.ask, args=("there", b"question"), daemon=True)
+asking.start()
+print("while at a question:", sits(within_s=2.5))
+grid.answering = {1, 2}
+asking.join(10)
+grid.answering = {2}
+print("while silent:", sits(within_s=0.5))
+print("after:", sits(2, 10))
+grid.answering = {1, 2}
+print("back:", sits(within_s=1.5))
+grid.nodes = [1]
+sits(None, 0.3)
+print("gone:", sits(within_s=0.4))
+print("after:", sits(1, 10))
+"""
+)
 
 
 def test_what_flower_does_not_promise_to_keep_is_as_it_was_read() -> None:

@@ -8,6 +8,7 @@ import socket
 import stat
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -109,6 +110,30 @@ def test_a_conversation_goes_on_with_the_daemon_that_follows(place: Path) -> Non
     channel.close()
     with pytest.raises(SiteUnreachable, match="no daemon answers"):
         asked(place, b"ef")
+
+
+def test_patience_is_counted_from_when_somebody_stopped_not_from_the_question(place: Path) -> None:
+    """A relay that is killed in the middle of a long round, and is there again at once."""
+    patience_s = 1.5
+
+    def dies_in_the_middle() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(place))
+            listener.listen(1)
+            there.set()
+            connection, _ = listener.accept()
+            time.sleep(patience_s + 0.2)
+            connection.close()
+        followers.append(start(place))
+
+    there, followers = threading.Event(), list[SocketServer]()
+    thread = threading.Thread(target=dies_in_the_middle)
+    thread.start()
+    there.wait()
+    with closing(SocketChannel(place, 20, patience_s)) as channel:
+        assert channel.ask(b"ab") == b"ba"
+    thread.join()
+    followers[0].close()
 
 
 def test_what_lies_in_its_place_is_left_alone(place: Path) -> None:

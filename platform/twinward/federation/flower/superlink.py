@@ -25,6 +25,8 @@ from twinward.core.errors import BadInput, Unavailable
 from twinward.federation.flower.runner import QUIET
 
 _APP: Final = Path(__file__).parent / "app"
+TOLD: Final = "told.log"
+"""In a SuperLink's folder: what its relay has to say to whoever coordinates, a sentence a line."""
 _CONNECTION: Final = "twinward"
 _ANY: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with
 _STARTED_WITHIN_S: Final = 120.0
@@ -120,6 +122,8 @@ def keep_running(
         BadInput, Unavailable: it cannot be started the first time.
     """
     started = False
+    (link.folder / TOLD).unlink(missing_ok=True)
+    said = 0
     while not done():
         try:
             with running(link) as process:
@@ -129,11 +133,22 @@ def keep_running(
                 told(f"SuperLink {process.pid} at {link.host}:{link.port}, the relay's sockets in {link.sockets}")
                 started = True
                 while not done() and process.poll() is None:
+                    said = _tell_on(link, said, told)
                     time.sleep(_LOOK_AGAIN_S)
         except Unavailable as error:
             if not started:
                 raise
             told(f"{error}; once more")
+
+
+def _tell_on(link: SuperLink, said: int, told: Callable[[str], None]) -> int:
+    """What the relay told since so many characters; how many there are now."""
+    with suppress(OSError):
+        text = (link.folder / TOLD).read_text(encoding="utf-8")
+        for sentence in text[said : text.rfind("\n") + 1].splitlines():
+            told(sentence)
+        return text.rfind("\n") + 1
+    return said
 
 
 def _lay_out(link: SuperLink) -> None:

@@ -1,0 +1,1 @@
+"""Flower's own SecAgg+ over vectors of zeros."""
