@@ -26,7 +26,7 @@ _ROUND_S = 300.0
 
 
 def rounds(folder: Path, hospitals: int, length: int, count: int) -> list[float]:
-    """The seconds of each round, from the model to the opened sum."""
+    """The seconds of each round, from the model to the opened sum, after a first in which nodes are waited for."""
     make_certificates(folder, hospitals)
     times = folder / "times.json"
     pem = [folder / name for name in ("link.pem", "link.key", "ca.pem")]
@@ -36,16 +36,16 @@ def rounds(folder: Path, hospitals: int, length: int, count: int) -> list[float]
         for number in range(hospitals):
             admit(link, folder / f"node{number}.pub")
             stack.callback(_end, _supernode(link, folder, number))
-        values = f'length={length} hospitals={hospitals} rounds={count} times="{times}"'
+        values = f'length={length} hospitals={hospitals} rounds={count + 1} times="{times}"'
         command = [str(_BESIDE / "flwr"), "run", str(_APP), "twinward", "--run-config", values]
         subprocess.run(command, env=link.environment(), check=True, stdout=sys.stderr)
-        deadline = time.monotonic() + _ROUND_S * count
+        deadline = time.monotonic() + _ROUND_S * (count + 1)
         while time.monotonic() < deadline:
             found = json.loads(times.read_text()) if times.exists() else {"rounds_s": []}
-            if len(found["rounds_s"]) == count:
+            if len(found["rounds_s"]) == count + 1:
                 if found["failures"] or found["results"] != hospitals:
                     raise RuntimeError(f"a round had {found['results']} of {hospitals} answers")
-                return list(map(float, found["rounds_s"]))
+                return list(map(float, found["rounds_s"][1:]))
             time.sleep(0.5)
     raise RuntimeError("stock SecAgg+ did not finish its rounds")
 
