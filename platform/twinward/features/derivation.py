@@ -19,7 +19,7 @@ be withdrawn, the feature is missing until the patient is imported again. It is 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -158,10 +158,14 @@ def evidence_of(
             wanted.setdefault(code, []).append((feature, place))
     claims: dict[str, set[Claim]] = {}
     coded: dict[str, set[Claim]] = {}
+    about: dict[str, tuple[Sequence[str], Sequence[tuple[Feature, int]]]] = {}
     for one in measurements:
-        for name in schema.codes.telling(one.code):
+        found = about.get(one.code)
+        if found is None:  # a patient has many numbers of few codes
+            found = about[one.code] = schema.codes.telling(one.code), wanted.get(canonical_code(one.code), ())
+        for name in found[0]:
             coded.setdefault(name, set()).add(Claim(one.value, one.at_ms, one.finality, one.told_ms, 0, one.source))
-        for feature, place in wanted.get(canonical_code(one.code), ()):
+        for feature, place in found[1]:
             value = convert(one, feature.unit, feature.substance)
             if value is not None and math.isfinite(value):
                 claim = Claim(float(value), one.at_ms, one.finality, one.told_ms, place, one.source)
@@ -288,7 +292,8 @@ def _bounded(evidence: Evidence, until_ms: int) -> Evidence:
     for name, some in evidence.claims.items():
         ordered = sorted(set(some), key=_order, reverse=True)
         awaited = [one for one in ordered if one.at_ms > until_ms][-MOST_AWAITED:]
-        due = [one for one in ordered if one.at_ms <= until_ms and (name not in cut or _order(one) > _order(cut[name]))]
+        floor = _order(cut[name]) if name in cut else None
+        due = [one for one in ordered if one.at_ms <= until_ms and (floor is None or _order(one) > floor)]
         if len(due) > MOST_KEPT:
             cut[name] = due[MOST_KEPT]
         if awaited or due:

@@ -81,21 +81,28 @@ def convert(value: float, given: str, wanted: str, *, substance: str = "") -> fl
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput("a value must be a finite number")
+    known = _rule_as_written if len(given) <= MAX_UNIT_CHARS else _rule_as_written.__wrapped__
+    factor, offset = known(given, wanted, substance)
+    converted = factor * value + offset
+    if not math.isfinite(converted):
+        raise UnitUnknown("the value is beyond any number once converted")
+    return converted
+
+
+@lru_cache(maxsize=1024)
+def _rule_as_written(given: str, wanted: str, substance: str) -> tuple[float, float]:
+    """``_rule`` for units in whatever spelling. Raises ``UnitUnknown``."""
     what, of, into = SUBSTANCES.get(substance, Substance()), understood(given), understood(wanted)
     if what.ifcc and of.ucum == "%" and "ifcc" in given.lower():
         raise UnitUnknown("% on the IFCC scale is not % on NGSP's", hint="give mmol/mol, which is 10 times as many")
     if of.per_body_surface != into.per_body_surface:
         raise UnitUnknown(f"{_shown(of)} is not {_shown(into)}: the patient's body surface is not known")
     try:
-        factor, offset = _rule(of.ucum, into.ucum, substance)
+        return _rule(of.ucum, into.ucum, substance)
     except UnitUnknown as error:
         if of.ucum == given.strip():
             raise
         raise UnitUnknown(f"{given.strip()[:MAX_UNIT_CHARS]}, read as {_shown(of)}: {error}", hint=error.hint) from None
-    converted = factor * value + offset
-    if not math.isfinite(converted):
-        raise UnitUnknown("the value is beyond any number once converted")
-    return converted
 
 
 @lru_cache(maxsize=1024)

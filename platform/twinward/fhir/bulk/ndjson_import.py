@@ -36,6 +36,10 @@ BATCH_BYTES = 32 * 1024 * 1024
 BATCH_PATIENTS = 2_000
 """Fewer than the keys that are kept at hand (``CACHE_TWINS``): each is unwrapped once a batch, however many follow."""
 
+AHEAD_LINES = 512
+AHEAD_BYTES = 1024 * 1024
+"""Lines that are read together."""
+
 WAITING_BYTES = 256 * 1024 * 1024
 """Records that wait for their patient are kept in memory up to this much, and so are lines that wait for the end of
 their pipe; further ones are refused at once."""
@@ -210,8 +214,11 @@ class _Run:
         nameless: list[tuple[int, bytes]] = []
         held_bytes = 0
         try:
-            for number, line in source:
+            for number, line, record in self._read_ahead(source):
                 self.tally.lines += 1
+                if record is not None:
+                    self._put(source.path, number, record, len(line))
+                    continue
                 try:
                     self._add(source, number, line)
                 except _NotYetKnown:
@@ -226,6 +233,32 @@ class _Run:
             raise
         for number, line in nameless:
             self._add(source, number, line)
+
+    def _read_ahead(self, source: _Source) -> Iterator[tuple[int, bytes, BulkRecord | None]]:
+        """Lines with their records where many can be had at once. What was read before a source fails is given first.
+
+        Raises ``InvalidResource``.
+        """
+        failed: InvalidResource | None = None
+        lines = iter(source)
+        while failed is None:
+            ahead: list[tuple[int, bytes]] = []
+            size = 0
+            try:
+                for number, line in lines:
+                    ahead.append((number, line))
+                    size += len(line)
+                    if len(ahead) >= AHEAD_LINES or size >= AHEAD_BYTES:
+                        break
+            except InvalidResource as error:
+                failed = error
+            if not ahead:
+                break
+            records = self._reader.read_ahead([line for _, line in ahead])
+            for (number, line), record in zip(ahead, records, strict=True):
+                yield number, line, record
+        if failed is not None:
+            raise failed
 
     def _add(self, source: _Source, number: int, line: bytes) -> None:
         """Read one line into the batch. Raises ``_NotYetKnown``."""
@@ -246,19 +279,21 @@ class _Run:
         if record is None:
             self.tally.passed += 1
             return
-        self._put(source.path, number, record)
-        self._bytes += len(line)
-        if self._is_full or self._bytes >= BATCH_BYTES:
-            self.flush()
+        self._put(source.path, number, record, len(line))
 
-    def _put(self, path: Path, number: int, record: BulkRecord) -> None:
+    def _put(self, path: Path, number: int, record: BulkRecord, size: int = 0, *, wait: bool = True) -> None:
+        """Gather a record of a line of ``size`` bytes; make the batch durable when it is full."""
         self._batch.append(record)
         self._places.append((path, number))
         self._owners.add(record.owner)
+        self._bytes += size
+        if self._is_full:
+            self.flush(wait=wait)
 
     @property
     def _is_full(self) -> bool:
-        return len(self._batch) >= BATCH_LINES or len(self._owners) >= BATCH_PATIENTS
+        many = len(self._batch) >= BATCH_LINES or len(self._owners) >= BATCH_PATIENTS
+        return many or self._bytes >= BATCH_BYTES
 
     def flush(self, *, wait: bool = True) -> None:
         """Make the batch durable. With ``wait``, what lacks its patient is kept for later, as far as memory allows."""
@@ -287,9 +322,7 @@ class _Run:
         """Take what waited, now that every patient there is has been read, and derive what all of it says."""
         self.flush()
         for path, number, record in self._waiting:
-            self._put(path, number, record)
-            if self._is_full:
-                self.flush(wait=False)
+            self._put(path, number, record, wait=False)
         self._waiting = []
         self.flush(wait=False)
         self._bulk.finish()

@@ -1,15 +1,16 @@
 """One line of NDJSON as a bulk record: fast where it can be, strict where it must be, with one outcome.
 
-Observations of the common shape go the fast way (``observation_lines``); everything else, and every line about which
-that could be wrong, goes through the strict decoder and ``validate``.
+Observations of the common shape go the fast way (``observation_lines``; many together, ``observation_columns``);
+everything else, and every line about which that could be wrong, goes through the strict decoder and ``validate``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from twinward.core.clock import Clock, SystemClock
+from twinward.fhir.bulk.observation_columns import ObservationColumns
 from twinward.fhir.bulk.observation_lines import ObservationLines
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.strict_json import REQUEST_LIMITS
@@ -42,6 +43,12 @@ class NdjsonReader:
         self._origin = origin
         self._clock = clock
         self._observations = None if origin.source else ObservationLines(wanted, origin.if_other)
+        self._columns = None if self._observations is None else ObservationColumns(self._observations)
+
+    def read_ahead(self, lines: Sequence[bytes]) -> list[BulkRecord | None]:
+        """Of many lines the records that can be had at once, as ``read`` gives them; None for each it must be asked
+        for."""
+        return [None] * len(lines) if self._columns is None else self._columns.records(lines)
 
     def read(self, line: bytes, place: Callable[[], str] = str) -> BulkRecord | None:
         """One line as a record; None for one that holds none: an OperationOutcome tells of the export it came with.

@@ -31,17 +31,17 @@ from twinward.fhir.validation.definitions import Check, Element, kind_of
 from twinward.fhir.validation.validator import element_faults
 from twinward.twins.models import BulkRecord, IfKept
 
-_SEEN_AT_MOST = 8_192
+SEEN_AT_MOST = 8_192
 """Distinct codes, categories … remembered as checked; a stream that has more is read the strict way, not wrongly."""
 
-_MAX_NUMBER_SLACK = 24
+MAX_NUMBER_SLACK = 24
 """Bytes a line may lose when encoded again: a number written longer than it needs. More goes the strict way."""
 
-_LEAST_NUMBER, _MOST_NUMBER = 1e-300, 1e300
+LEAST_NUMBER, MOST_NUMBER = 1e-300, 1e300
 """Numbers whose exponent the strict decoder is sure to take; others, and 0 (of which 0e999 is one way), go its way."""
 
 _FULL_MOMENT = len("2026-01-01T00:00:00Z")
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RAW = ("meta", "performer", "valueCodeableConcept", "interpretation", "referenceRange")
 
 
@@ -70,7 +70,9 @@ class _Component(_Struct):
     valueQuantity: _Quantity  # noqa: N815 - FHIR's names
 
 
-class _Observation(_Struct):
+class CommonObservation(_Struct):
+    """The common shape."""
+
     resourceType: Literal["Observation"]  # noqa: N815
     id: str
     status: str
@@ -108,8 +110,8 @@ class ObservationLines:
 
     def __init__(self, wanted: Collection[str], if_kept: IfKept) -> None:
         self._wanted = wanted
-        self._if_kept = if_kept
-        self._decode = msgspec.json.Decoder(_Observation).decode
+        self.if_kept = if_kept
+        self._decode = msgspec.json.Decoder(CommonObservation).decode
         self._encode = msgspec.json.Encoder().encode
         self._codes: dict[tuple[bytes, bytes], _Code] = {}
         self._checked: dict[tuple[str, bytes], frozenset[Category]] = {}
@@ -136,9 +138,9 @@ class ObservationLines:
         sensitivities = told | code.sensitivities
         category = filed_under(sensitivities, code.category) if sensitivities else code.category
         subject, reference = one.subject.reference, f"Observation/{one.id}"
-        return BulkRecord(subject, "Observation", reference, category, content, (), None, readings, self._if_kept)
+        return BulkRecord(subject, "Observation", reference, category, content, (), None, readings, self.if_kept)
 
-    def _common(self, line: bytes) -> _Observation | None:
+    def _common(self, line: bytes) -> CommonObservation | None:
         """The line by the struct, where that cannot be wrong about its keys, names its patient and a full moment."""
         if b"\\" in line:
             return None
@@ -147,15 +149,15 @@ class ObservationLines:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         again = self._encode(one)
-        if again.count(b'"') != line.count(b'"') or len(line) - len(again) > _MAX_NUMBER_SLACK:
+        if again.count(b'"') != line.count(b'"') or len(line) - len(again) > MAX_NUMBER_SLACK:
             return None
         subject = one.subject.reference
-        if not subject.startswith("Patient/") or not _ID.fullmatch(one.id) or not _ID.fullmatch(subject, 8):
+        if not subject.startswith("Patient/") or not ID.fullmatch(one.id) or not ID.fullmatch(subject, 8):
             return None
         # A partial date is the strict way's to read.
         return one if len(one.effectiveDateTime or one.issued) >= _FULL_MOMENT else None
 
-    def _is_dated(self, one: _Observation) -> bool:
+    def _is_dated(self, one: CommonObservation) -> bool:
         """Whether a version and time of another server are as R4 writes them; ``meta`` loses them, as they are not kept
         and differ from line to line."""
         tree = _decoded(b'{"meta":' + bytes(one.meta) + b"}")
@@ -165,7 +167,17 @@ class ObservationLines:
         one.meta = msgspec.Raw(object_of(rest)) if rest else _NONE
         return True
 
-    def _conforms(self, one: _Observation) -> bool:
+    def moment(self, effective: str, issued: str) -> tuple[int, int] | None:
+        """When something was measured and when it was told (0 where that is not known), ms since the epoch; None for
+        times that are wrong, or the strict way's to read."""
+        if len(effective or issued) < _FULL_MOMENT:
+            return None
+        if not self._is_moment(effective) or (issued and not self._is_instant(issued)):
+            return None
+        at_ms = _moment(effective or issued)
+        return None if at_ms is None else (at_ms, _moment(issued) or 0)
+
+    def _conforms(self, one: CommonObservation) -> bool:
         """Whether what is not left raw keeps R4's rules; the strict way says which of them it breaks."""
         quantity, encounter = one.valueQuantity, one.encounter
         values = (quantity is not msgspec.UNSET) + (one.valueCodeableConcept is not _NONE)
@@ -198,7 +210,7 @@ class ObservationLines:
         return True
 
     def _is_quantity(self, quantity: _Quantity) -> bool:
-        if not _LEAST_NUMBER < abs(quantity.value) < _MOST_NUMBER:
+        if not LEAST_NUMBER < abs(quantity.value) < MOST_NUMBER:
             return False
         unit = quantity.unit, quantity.system, quantity.code
         if unit in self._units:
@@ -207,11 +219,11 @@ class ObservationLines:
         given = {name: value for name, value in named.items() if value is not msgspec.UNSET}
         if given and element_faults("Observation", "valueQuantity", given):
             return False
-        if len(self._units) < _SEEN_AT_MOST:
+        if len(self._units) < SEEN_AT_MOST:
             self._units.add(unit)
         return True
 
-    def _readings(self, one: _Observation) -> tuple[Measurement, ...] | None:
+    def _readings(self, one: CommonObservation) -> tuple[Measurement, ...] | None:
         """As ``measurements_of``, of the wanted codes; None where the moment is the strict way's to read."""
         finality = FINALITY.get(one.status)
         if finality is None:
@@ -237,7 +249,7 @@ class ObservationLines:
     def _code(self, category: bytes, code: bytes) -> _Code | None:
         key = category, code
         known = self._codes.get(key)
-        if known is None and len(self._codes) < _SEEN_AT_MOST:
+        if known is None and len(self._codes) < SEEN_AT_MOST:
             body = b'{"resourceType":"Observation"' + (b',"category":' + category if category else b"") + b',"code":'
             tree = _decoded(body + code + b"}")
             if tree is not None and _conforming(tree):
@@ -248,7 +260,7 @@ class ObservationLines:
                 )
         return known
 
-    def _told(self, one: _Observation) -> frozenset[Category] | None:
+    def _told(self, one: CommonObservation) -> frozenset[Category] | None:
         """The sensitive categories that all but its code tells of; None unless every element that was left raw was
         checked strictly, now or before."""
         told: frozenset[Category] = _NOTHING
@@ -274,7 +286,7 @@ class ObservationLines:
 
     def _told_by(self, name: str, raw: bytes) -> frozenset[Category] | None:
         found = self._checked.get((name, raw))
-        if found is None and len(self._checked) < _SEEN_AT_MOST:
+        if found is None and len(self._checked) < SEEN_AT_MOST:
             tree = _decoded(b'{"' + name.encode() + b'":' + raw + b"}")
             if tree is not None and _conforming(tree):
                 found = self._checked[name, raw] = sensitivities_of_part(tree)

@@ -227,10 +227,12 @@ class _Said:
         """Remember what a record says."""
         if record.person is not None:
             self._persons[record.owner] = record.person
-        readings = tuple(one for one in record.readings if one.code in self.codes or self._telling(one.code))
-        if readings:
-            self._readings[record.owner][record.reference] = readings
-            self.count += len(readings)
+        if record.readings:
+            codes, telling = self.codes, self._telling
+            readings = tuple([one for one in record.readings if one.code in codes or telling(one.code)])
+            if readings:
+                self._readings[record.owner][record.reference] = readings
+                self.count += len(readings)
 
     def forget(self, record: BulkRecord) -> None:
         """What was said under a record's name does not stand any more."""
