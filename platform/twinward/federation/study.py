@@ -59,6 +59,8 @@ class StudyProtocol(BaseModel):
         epsilon, delta: the whole study's privacy: one patient's whole stay added or removed, anywhere. ε lies between
             0.01 and 10, δ between 1e-12 and 1e-4.
         colluding: hospitals that may pool what they know (or lie about their noise) without breaking that promise.
+        hospitals_per_patient: at how many of the hospitals one person may be a patient for the promise to hold for all
+            of them together: noise grows by as much. Hospitals match no patients, so 1 promises for each by itself.
         dropouts: hospitals that a round may go on without. A share of noise that is missing counts like a colluder's,
             and a coordinator may lie about who is lost: so the others' noise suffices without both.
         spare_rounds: sums beyond ``rounds`` that are paid for, each for one round that lost a hospital: then a round
@@ -88,6 +90,7 @@ class StudyProtocol(BaseModel):
     epsilon: Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)]
     delta: Annotated[float, Field(ge=1e-12, le=1e-4, allow_inf_nan=False)] = 1e-5
     colluding: Annotated[int, Field(ge=0, le=62)] = 1
+    hospitals_per_patient: Annotated[int, Field(ge=1, le=64)] = 1
     dropouts: Annotated[int, Field(ge=0, le=62)] = 0
     spare_rounds: Annotated[int, Field(ge=0, le=100)] = 0
     group_size: Annotated[int, Field(ge=0, le=32)] = 0
@@ -105,6 +108,8 @@ class StudyProtocol(BaseModel):
     def _check(self) -> StudyProtocol:
         if len(set(self.hospitals)) != len(self.hospitals):
             raise ValueError("hospitals: name each hospital once")
+        if self.hospitals_per_patient > len(self.hospitals):
+            raise ValueError(f"hospitals_per_patient: nobody is at more than these {len(self.hospitals)} hospitals")
         self._check_groups()
         if self.honest < 2:
             raise ValueError(
@@ -267,7 +272,14 @@ class StudyProtocol(BaseModel):
         """The protocol's RFC 8785 bytes. What earlier releases had no other of goes without saying, so that their
         protocols keep their fingerprints: the signals of the ICU, no dropouts, no spare rounds, no groups.
         """
-        unsaid = {"dropouts": 0, "spare_rounds": 0, "group_size": 0, "signals": ICU, "disease_groups": ()}
+        unsaid = {
+            "hospitals_per_patient": 1,
+            "dropouts": 0,
+            "spare_rounds": 0,
+            "group_size": 0,
+            "signals": ICU,
+            "disease_groups": (),
+        }
         same = {name for name, value in unsaid.items() if getattr(self, name) == value}
         return canonicalize(self.model_dump(mode="json", exclude=same))
 

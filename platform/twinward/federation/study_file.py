@@ -26,6 +26,8 @@ FIELDS: Final = {
     "delta": "The chance that this fails, 1e-12 to 1e-4; below 1/expected_patients.",
     "colluding": "How many hospitals may pool what they know without breaking the promise to the others' patients.\n"
     "The others draw enough noise by themselves; two must remain.",
+    "hospitals_per_patient": "At how many of the hospitals one person may be a patient, for ε to hold for all of them\n"
+    "together. 1: it holds at each by itself. 2 doubles the noise: hospitals match no patients.",
     "dropouts": "How many hospitals a round may go on without. The others draw enough noise without them, too.",
     "spare_rounds": "Rounds beyond those below that are paid for, each to make up for one that lost a hospital;\n"
     "then a round takes one exchange. With dropouts and 0 here, a second, small exchange opens each sum, and none is\n"

@@ -146,6 +146,7 @@ def terms_of(node: Node, invitation: Invitation, hospitals: Sequence[str]) -> St
             epsilon=f"{plan.epsilon:.4f}",
             delta=f"{plan.delta:g}",
         ),
+        _of_several_hospitals(study.hospitals_per_patient),
         counted(
             "this holds as long as at most {count} hospital pools what they know",
             "this holds as long as at most {count} hospitals pool what they know",
@@ -155,6 +156,12 @@ def terms_of(node: Node, invitation: Invitation, hospitals: Sequence[str]) -> St
     words += [_cost(one) for one in budgets]
     keys = {name: fingerprint_of(invitation.roster[name]) for name in study.hospitals}
     return StudyTerms(tuple(words), keys, plan, budgets)
+
+
+def _of_several_hospitals(most: int) -> Sentence:
+    if most == 1:
+        return sentence("for a patient of several hospitals this holds at each by itself, not for all together")
+    return sentence("this holds for whoever is a patient of up to {most} of the hospitals, for all together", most=most)
 
 
 def _cost(one: Budget) -> Sentence:

@@ -103,17 +103,19 @@ def test_same_seed_and_noise_same_model_other_noise_another() -> None:
     assert first.hash() != other.hash()
 
 
-def test_the_released_sum_carries_all_hospitals_noise_and_nothing_else() -> None:
+@pytest.mark.parametrize("hospitals_per_patient", [1, 2])
+def test_the_released_sum_carries_all_hospitals_noise_and_nothing_else(hospitals_per_patient: int) -> None:
     """Noise = released sum minus the exact one; its variance is three shares of which two would do."""
     from twinward.federation.privacy.dp_sum import clipped_sum
 
-    trained = coordinator().run(MOMENTS, PRIVATE_BENCHMARK)
+    study = StudyProtocol.parse(MOMENTS.model_dump() | {"hospitals_per_patient": hospitals_per_patient})
+    trained = coordinator().run(study, PRIVATE_BENCHMARK)
     detector = DpVarDetector()
     pooled = normalise(np.concatenate(list(STAYS.values())), MOMENTS.bins)
     exact = clipped_sum(detector.contributions(detector.untrained(), pooled), MOMENTS.clip, detector.dimension)
     noise = trained.model.parameters * (UNIT / MOMENTS.clip) - exact
     sigma = plan_for(MOMENTS).noise_multiplier * sensitivity(detector.dimension)
-    assert noise.std() == pytest.approx(sigma * np.sqrt(1.5), rel=0.08)
+    assert noise.std() == pytest.approx(hospitals_per_patient * sigma * np.sqrt(1.5), rel=0.08)
     assert abs(noise.mean()) < 4 * noise.std() / np.sqrt(len(noise))
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scipy import integrate, stats
 
 from tests.integration.federation.kit import HOSPITALS, reserved
 from twinward.core.errors import BadInput
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.detector import normalise
 from twinward.federation.errors import NotPaid
 from twinward.federation.privacy.accountant import (
     calibrate,
@@ -21,7 +24,9 @@ from twinward.federation.privacy.accountant import (
     require_paid,
     spent_epsilon,
 )
-from twinward.federation.study import StudyProtocol
+from twinward.federation.privacy.dp_sum import UNIT, clipped_sum, noise_variance
+from twinward.federation.study import DetectorKind, StudyProtocol
+from twinward.federation.study_file import new_protocol
 
 
 @pytest.mark.parametrize("sigma", [0.7, 1.5, 4.0])
@@ -39,6 +44,29 @@ def test_delta_is_the_hockey_stick_divergence(sigma: float, epsilon: float) -> N
 def test_the_charge_agrees_with_the_closed_form_and_never_undercuts_it(sigma: float, delta: float) -> None:
     exact = gaussian_epsilon(sigma, delta)
     assert exact * (1 - 1e-9) <= charged_epsilon(sigma, 1, delta) <= exact * 1.0001
+
+
+@pytest.mark.parametrize("detector", ["dp-var", "lstm-autoencoder", "logistic-warning"])
+def test_a_patient_of_two_hospitals_is_hidden_by_all_noise_together(detector: str) -> None:
+    """The worst case: the same row at both, within the clip. One hospital's promise does not hold for two."""
+    alone = new_protocol("x", HOSPITALS, DetectorKind(detector), 1.0, hidden=2)
+    twice = new_protocol("x", HOSPITALS, DetectorKind(detector), 1.0, hidden=2, hospitals_per_patient=2)
+    found = build_detector(twice)
+    signals = twice.signals.signal
+    louder = np.full((1, twice.signals.steps, len(signals)), [one.high for one in signals], np.float32) * 1.5
+    louder[..., -1:] = 1 if twice.signals.has_outcome else louder[..., -1:]
+    blocks = normalise(louder, twice.bins, twice.signals)
+    one = clipped_sum(found.contributions(found.untrained(), blocks), twice.clip, found.dimension)
+    changed = float(np.linalg.norm(2 * one.astype(float)))
+    assert changed > 1.9 * UNIT, "the row is at the clip"
+
+    def epsilon_of(study: StudyProtocol) -> float:
+        variance = study.honest * noise_variance(plan_for(study).noise_multiplier, found.dimension, study.honest)
+        return gaussian_epsilon(math.sqrt(variance) / changed / math.sqrt(study.sums), study.delta)
+
+    assert 0.95 < epsilon_of(twice) <= 1.0 < 1.9 < epsilon_of(alone)
+    assert (plan_for(twice).epsilon, cost_of(twice)) == (plan_for(alone).epsilon, cost_of(alone))
+    assert plan_for(twice).epsilon_after(twice.sums) == pytest.approx(plan_for(twice).epsilon, rel=1e-4)
 
 
 def test_rounds_compose_as_dp_accounting_composes_them() -> None:

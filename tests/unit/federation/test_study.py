@@ -52,6 +52,8 @@ from twinward.federation.study import DetectorKind, StudyProtocol
         ({"study_id": "Not A Name"}, "study_id"),
         ({"detector": "oracle"}, "detector"),
         ({"speed": 3}, "speed"),
+        ({"hospitals_per_patient": 4}, "nobody is at more than these 3 hospitals"),
+        ({"hospitals_per_patient": 0}, "hospitals_per_patient"),
     ],
 )
 def test_each_fault_is_named(changes: dict[str, Any], said: str) -> None:
@@ -82,6 +84,7 @@ def test_fingerprint_follows_every_field() -> None:
         "epsilon": 2.0,
         "delta": 1e-6,
         "colluding": 0,
+        "hospitals_per_patient": 2,
         "clip": 0.5,
         "rounds": 1,
         "learning_rate": 0.01,
@@ -123,6 +126,7 @@ def test_a_protocol_of_before_keeps_its_fingerprint() -> None:
     """No dropouts and no spare rounds go without saying, also where they are said."""
     before = StudyProtocol.for_dp_var("x", FIVE[:3])
     assert b"dropouts" not in before.canonical()
+    assert b"hospitals_per_patient" not in before.canonical()
     said = StudyProtocol.parse(before.model_dump() | {"dropouts": 0, "spare_rounds": 0})
     assert said.fingerprint() == before.fingerprint()
     with_dropouts = StudyProtocol.for_dp_var("x", FIVE)

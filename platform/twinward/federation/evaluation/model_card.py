@@ -102,7 +102,7 @@ def write_card(
         "limits": [
             "measured on injected tampering, not on clinical outcomes; not a medical device",
             "one stay of each patient counts at each hospital: the first",
-            "a patient recorded at several hospitals is protected at each of them, not jointly",
+            _several(study.hospitals_per_patient),
             _MADE_UP if study.group_size else _TRUSTED,
         ],
     }
@@ -111,6 +111,17 @@ def write_card(
         card["disease_groups"] = group_figures(model, benchmark.test)
         card["limits"].append("a patient is in one disease group, by codes on record: uncoded patients have no head")
     return ModelCard(canonicalize(card))
+
+
+def _several(hospitals: int) -> str:
+    if hospitals == 1:
+        return "a patient recorded at several hospitals is protected at each of them, not jointly"
+    return f"a patient recorded at up to {hospitals} hospitals is protected at all of them together"
+
+
+def _adjacency(hospitals: int) -> str:
+    where = "any one hospital" if hospitals == 1 else f"up to {hospitals} hospitals"
+    return f"add or remove one patient, at {where}"
 
 
 def _scores(model: Model, test: LabelledStays) -> NDArray[np.float64]:
@@ -137,7 +148,7 @@ def _privacy(study: StudyProtocol, plan: PrivacyPlan) -> dict[str, Any]:
         "epsilon": plan.epsilon,
         "delta": plan.delta,
         "unit": "one patient's whole stay",
-        "adjacency": "add or remove one patient, at any one hospital",
+        "adjacency": _adjacency(study.hospitals_per_patient),
         "mechanism": "discrete Gaussian noise, drawn in shares by the hospitals, in secure sums",
         "noise_multiplier": plan.noise_multiplier,
         "rounds": plan.rounds,

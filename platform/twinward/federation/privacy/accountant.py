@@ -40,10 +40,13 @@ class PrivacyPlan:
     """What a study's promise comes to. Derived from the protocol alone, the same at every site.
 
     Attributes:
-        noise_multiplier: σ of each round's sum in units of one patient's clipped contribution, from honest noise only.
+        noise_multiplier: σ of each round's sum in units of one patient's clipped contribution to one hospital's part of
+            it, from honest noise only.
         rounds: how often it is drawn, spare rounds included.
         epsilon, delta: what is charged for all rounds together.
-        inverse_variance_micros: rounds/σ² in millionths, rounded up: what the ledger reserves.
+        inverse_variance_micros: rounds/σ² in millionths, rounded up, σ in units of all that one patient may contribute:
+            what the ledger reserves.
+        hospitals_per_patient: at how many hospitals at once.
     """
 
     noise_multiplier: float
@@ -51,6 +54,7 @@ class PrivacyPlan:
     epsilon: float
     delta: float
     inverse_variance_micros: int
+    hospitals_per_patient: int = 1
 
     @property
     def epsilon_micros(self) -> int:
@@ -66,23 +70,33 @@ class PrivacyPlan:
         """ε of the first ``rounds`` sums: the burn-down that a progress display shows."""
         if not 0 <= rounds <= self.rounds:
             raise BadInput(f"a round between 0 and {self.rounds} is wanted, not {rounds}")
-        return gaussian_epsilon(self.noise_multiplier / math.sqrt(rounds), self.delta) if rounds else 0.0
+        joint = self.noise_multiplier / self.hospitals_per_patient
+        return gaussian_epsilon(joint / math.sqrt(rounds), self.delta) if rounds else 0.0
 
 
 def plan_for(study: StudyProtocol) -> PrivacyPlan:
     """The noise a study needs and what it costs."""
-    multiplier = multiplier_of(study)
     return PrivacyPlan(
-        noise_multiplier=multiplier,
+        noise_multiplier=multiplier_of(study),
         rounds=study.sums,
-        epsilon=charged_epsilon(multiplier, study.sums, study.delta),
+        epsilon=charged_epsilon(_joint_multiplier_of(study), study.sums, study.delta),
         delta=study.delta,
         inverse_variance_micros=cost_of(study),
+        hospitals_per_patient=study.hospitals_per_patient,
     )
 
 
 def multiplier_of(study: StudyProtocol) -> float:
-    """σ of each round's sum that keeps a study's promise, in units of one patient's clipped contribution."""
+    """σ of each round's sum that keeps a study's promise, in units of one patient's clipped contribution.
+
+    Who is a patient of m hospitals changes the sum by at most m contributions (the triangle inequality; of sums of
+    groups, by no more): m times the noise keeps the promise for all of them together.
+    """
+    return study.hospitals_per_patient * _joint_multiplier_of(study)
+
+
+def _joint_multiplier_of(study: StudyProtocol) -> float:
+    """σ in units of all that one patient may contribute, at all hospitals together."""
     return calibrate(study.epsilon, study.delta, study.sums)
 
 
@@ -93,8 +107,12 @@ def noise_spread(study: StudyProtocol, dimension: int) -> float:
 
 
 def cost_of(study: StudyProtocol) -> int:
-    """sums/σ² in millionths, rounded up: what a study costs each of its hospitals on the ledger."""
-    return math.ceil(study.sums / multiplier_of(study) ** 2 * _MICROS)
+    """sums/σ² in millionths, rounded up: what a study costs each of its hospitals on the ledger.
+
+    In full at each, also where the noise is that of several: so a hospital's account bounds what whoever is also a
+    patient of the others has lost there and here together.
+    """
+    return math.ceil(study.sums / _joint_multiplier_of(study) ** 2 * _MICROS)
 
 
 def calibrate(epsilon: float, delta: float, rounds: int) -> float:
