@@ -134,18 +134,20 @@ def test_a_supernode_that_stays_connected_and_never_answers_stops_a_study_by_nam
     with ExitStack() as stack:
         stack.callback(network.end)
         network.start()
-        sites = []
-        for name in HOSPITALS:
-            channel = SocketChannel(network.socket_of(name), 45, 300)
-            stack.callback(channel.close)
-            sites.append(DaemonSite(name, channel, EAST, daemons.approvals("east")))
-        for site in sites:
+
+        def sites(answer_s: float) -> list[DaemonSite]:
+            channels = {name: SocketChannel(network.socket_of(name), answer_s, 300) for name in HOSPITALS}
+            for channel in channels.values():
+                stack.callback(channel.close)
+            return [DaemonSite(name, one, EAST, daemons.approvals("east")) for name, one in channels.items()]
+
+        for site in sites(120):
             site.prepare(SILENT)
         stopped = network.supernode("south")
         os.kill(stopped, signal.SIGSTOP)
         stack.callback(os.kill, stopped, signal.SIGCONT)
         with pytest.raises(RoundAborted, match=r"^south dropped out.*: 3 of 3 hospitals are needed"):
-            Coordinator(sites, MemoryBudget(), MemoryRegistry(), FixedClock()).train(SILENT)
+            Coordinator(sites(15), MemoryBudget(), MemoryRegistry(), FixedClock()).train(SILENT)
 
 
 def test_a_node_that_is_silent_holds_up_nobody_and_one_that_went_is_waited_for_a_bounded_time() -> None:
