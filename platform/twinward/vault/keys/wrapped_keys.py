@@ -17,8 +17,7 @@ from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinS
 from twinward.vault.keys.erasure_journal import PendingShred
 from twinward.vault.keys.twin_keys import RetainedKeys, TwinKeys
 from twinward.vault.keys.wrapping_keys import Held, WrappingKey, WrappingKeys
-from twinward.vault.storage.segments import in_order
-from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey, WrappingKeyRow
+from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey, WrappingKeyRow, in_order
 from twinward_crypto import hierarchy
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError, ParameterError
 from twinward_crypto.kdf import RandomBytes

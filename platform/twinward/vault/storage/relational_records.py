@@ -34,9 +34,6 @@ from twinward.vault.storage.segments import segment_table
 from twinward.vault.storage.stretches import stretch_of_twin
 from twinward_ledger.storage import Database
 
-_IDS_AT_ONCE = 500
-"""Well below the parameters one statement may have."""
-
 _head, _sealed, _tag = in_rows.head_table, in_rows.sealed_table, in_rows.tag_table
 
 
@@ -186,7 +183,7 @@ class RelationalRecordStore:
         )
         found: dict[bytes, Found] = {}
         with self._file.reading() as connection:
-            for some in in_segments.in_order(self._present(connection, tags)):
+            for some in in_rows.in_order(self._present(connection, tags)):
                 chosen = statement.where(_tag.c.tag.in_(some)).order_by(_tag.c.record_id)
                 for tag, twin, record_id, version, category_tag, fingerprint in connection.execute(chosen):
                     found[tag] = Found(TwinId(twin), RecordId(record_id), version, category_tag, fingerprint)
@@ -217,17 +214,17 @@ class RelationalRecordStore:
         for row in step.rows:
             newest[row.record_id] = max(row.version, newest.get(row.record_id, 0))
         kept = {row.record_id for row in step.rows if row.version > 1}
-        alone = sorted(newest.keys() - kept)
+        alone = newest.keys() - kept
         with self._file.writing() as connection:
             taken = [segment.segment_id for segment in step.segments]
             if in_segments.heads_of(connection, newest.keys(), lock=True) != newest:
                 return False
             if in_segments.count_of(connection, taken) != len(taken):
                 return False
-            for some in _some(sorted(newest)):
+            for some in in_rows.in_order(newest):
                 connection.execute(delete(_tag).where(_tag.c.record_id.in_(some)))
                 connection.execute(delete(_sealed).where(_sealed.c.record_id.in_(some)))
-            for some in _some(alone):  # one version only: its segment says all that its head says
+            for some in in_rows.in_order(alone):  # one version only: its segment says all that its head says
                 connection.execute(delete(_head).where(_head.c.record_id.in_(some)))
             in_segments.delete_segments(connection, taken)
             self._add_segments(connection, step.made)
@@ -297,7 +294,7 @@ class RelationalRecordStore:
             )
         }
         purged = sum(segment.size for segment in segments)
-        for some in _some(ids):
+        for some in in_rows.in_order(ids):
             connection.execute(delete(_tag).where(_tag.c.record_id.in_(some)))
             purged += connection.execute(delete(_sealed).where(_sealed.c.record_id.in_(some))).rowcount
             alone = [record_id for record_id in some if record_id not in remaining]
@@ -386,7 +383,3 @@ def _newest() -> Select[Any]:
     return select(_sealed).join(
         _head, (_head.c.record_id == _sealed.c.record_id) & (_head.c.version == _sealed.c.version)
     )
-
-
-def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))

@@ -88,7 +88,7 @@ def segments(connection: Connection, segment_ids: Collection[str]) -> list[Seale
     """As ``RecordStore.segments``."""
     return [
         in_segments.segment_from(row)
-        for some in in_segments.in_order(segment_ids)
+        for some in in_rows.in_order(segment_ids)
         for row in connection.execute(select(segment_table).where(segment_table.c.segment_id.in_(some)))
     ]
 
@@ -97,7 +97,7 @@ def newest(connection: Connection, record_ids: Collection[RecordId]) -> list[Sto
     """As ``RecordStore.newest``."""
     heads = in_segments.heads_of(connection, record_ids)
     places: dict[str, StoredVersion] = {}
-    for some in in_segments.in_order(heads):
+    for some in in_rows.in_order(heads):
         for row in connection.execute(select(_sealed).where(_sealed.c.record_id.in_(some))):
             if row.version == heads[row.record_id]:
                 places[row.record_id] = in_rows.row_of(row)
@@ -168,7 +168,7 @@ def _members_of(connection: Connection, record_ids: Collection[str]) -> list[Mem
     hits: dict[int, list[int]] = {}
     for _, number, position in in_segments.look_up(connection, in_segments.tag_table, in_segments.TAG_COLUMNS, tags):
         hits.setdefault(number, []).append(position)
-    for some in in_segments.in_order(hits):
+    for some in in_rows.in_order(hits):
         for row in connection.execute(select(segment_table).where(segment_table.c.number.in_(some))):
             segment = in_segments.segment_from(row)
             places = [position for position in hits[row.number] if position < segment.size]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, Table, and_, delete, func, or_, select
@@ -18,15 +18,10 @@ from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import Span, StoredAt
 from twinward.vault.models import MAX_MEMBERS, MEMBER_BYTES, Member, Moment, SealedSegment
-from twinward.vault.storage.tables import RecordHead, SearchBlock, Segment, SegmentTag
+from twinward.vault.storage.tables import AT_ONCE, RecordHead, SearchBlock, Segment, SegmentTag, in_order
 from twinward_crypto.blind_index import TAG_BYTES
 from twinward_crypto.name_tag import TAG_BYTES as TYPE_TAG_BYTES
 from twinward_ledger.storage import table_of
-
-_Key = TypeVar("_Key", bytes, int, str)
-
-AT_ONCE = 500
-"""Well below the parameters one statement may have."""
 
 head_table = table_of(RecordHead)
 segment_table = table_of(Segment)
@@ -191,12 +186,6 @@ def _bytes(value: object) -> bytes:
     if not isinstance(value, bytes):
         raise RecordDamaged("a column of bytes holds something else: the database was altered")
     return value
-
-
-def in_order(keys: Collection[_Key]) -> Iterator[Sequence[_Key]]:
-    """Keys in the order of an index, so that it is walked rather than jumped about in; as many as a statement takes."""
-    ordered = sorted(keys)
-    return (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
 
 
 def heads_of_twin(connection: Connection, twin: TwinId) -> dict[str, int]:

@@ -57,7 +57,7 @@ def _heads(
 def _rows(connection: Connection, heads: Sequence[tuple[str, int]]) -> Iterator[StoredVersion]:
     """Those of them whose newest version stands in a row."""
     newest = dict(heads)
-    for some in in_segments.in_order(newest):
+    for some in in_rows.in_order(newest):
         for row in connection.execute(select(_sealed).where(_sealed.c.record_id.in_(some))):
             if row.version == newest[row.record_id]:
                 yield in_rows.row_of(row)
@@ -74,7 +74,7 @@ def _current_spots(
         for row in connection.execute(chosen)
     ]
     spots = heapq.merge(*walks)
-    while some := list(islice(spots, in_segments.AT_ONCE)):
+    while some := list(islice(spots, in_rows.AT_ONCE)):
         heads = in_segments.heads_of(connection, {record_id for record_id, *_ in some})
         for spot in some:
             if heads.get(spot[0], spot[3]) == spot[3]:
@@ -113,7 +113,7 @@ def _raw(record_id: str, otherwise: bytes) -> bytes:
 
 def _members(connection: Connection, spots: Sequence[_Spot]) -> Iterator[StoredVersion]:
     segments: dict[int, SealedSegment] = {}
-    for some in in_segments.in_order({number for _, number, *_ in spots}):
+    for some in in_rows.in_order({number for _, number, *_ in spots}):
         for row in connection.execute(select(segment_table).where(segment_table.c.number.in_(some))):
             segments[row.number] = in_segments.segment_from(row)
     for _, number, position, _ in spots:

@@ -1,12 +1,13 @@
 """The vault's two databases as tables. They share nothing, so that one can be lost or stolen without the other.
 
-Below them, a sealed row as its tables hold it: the order of columns, and what is checked on the way in and out.
+Below them, how many keys one statement asks for; and a sealed row as its tables hold it: the order of columns, and
+what is checked on the way in and out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import Index, LargeBinary, MetaData, Row
 from sqlmodel import Field, SQLModel
@@ -16,6 +17,11 @@ from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflic
 from twinward.vault.models import SealedRow
 from twinward_crypto.blind_index import TAG_BYTES
 from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, Long, Name, table_of
+
+_Key = TypeVar("_Key", bytes, int, str)
+
+AT_ONCE = 500
+"""Well below the parameters one statement may have."""
 
 
 class Blob(LargeBinary):
@@ -237,6 +243,12 @@ def runs_of(rows: Sequence[SealedRow]) -> list[list[SealedRow]]:
             raise VersionConflict(f"record {row.record_id} is given twice with versions that do not follow each other")
         run.append(row)
     return [runs[record_id] for record_id in sorted(runs)]
+
+
+def in_order(keys: Collection[_Key]) -> Iterator[Sequence[_Key]]:
+    """Keys in the order of an index, so that it is walked rather than jumped about in; as many as a statement takes."""
+    ordered = sorted(keys)
+    return (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
 
 
 def head_values(row: SealedRow) -> tuple[object, ...]:
