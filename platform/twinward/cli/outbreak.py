@@ -18,7 +18,9 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
-    from twinward_contracts.bindings import OutbreakState
+    from twinward.outbreak.ears import Ears
+    from twinward.outbreak.farrington import Farrington
+    from twinward_contracts.bindings import OutbreakState, OutbreakStatement
 
 _FARRINGTON = "farrington"
 _EPOCH = date(1970, 1, 1)
@@ -89,38 +91,44 @@ def watch(
     with node_at(home, as_json=as_json) as node:
         from twinward.node.study_approvals import abroad, member
         from twinward.outbreak.alerts import statement_of
-        from twinward.outbreak.ears import Ears
-        from twinward.outbreak.farrington import Farrington, weeks_of
+        from twinward.outbreak.farrington import weeks_of
 
         out = None if sign is None else OutputFile(sign, as_json=as_json, option="--sign")
         last_day, counts, variance = _sums(files, syndrome, noise)
-        detector: Ears | Farrington
-        if statistic == _FARRINGTON:
-            counts, detector = weeks_of(counts), Farrington(years, noise_variance=7 * variance, limit=limit or 1)
+        counts = weeks_of(counts) if statistic == _FARRINGTON else counts
+        said = statement_of(syndrome, _detector(statistic, limit, baseline, years, variance), counts, last_day)
+        shown, sentence = _judged(syndrome, last_day, counts[-1], said)
+        if out is None:
+            show_json(shown) if as_json else say(sentence)
+        elif said is None:
+            out.report(shown, sentence)
         else:
-            detector = Ears(_statistic(statistic), limit or 3, baseline, variance)
-        said = statement_of(syndrome, detector, counts, last_day)
-        shown: dict[str, Any] = {"syndrome": syndrome, "day": _day(last_day), "counted": counts[-1]}
-        if said is None:
-            shown |= {"unusual": False}
-        else:
-            shown |= {"unusual": True, "expected": said.expected_milli / 1000, "threshold": said.threshold_milli / 1000}
-        if said is not None and out is not None:
             by = context_of(node, account, Purpose.OPERATIONS)
             with member(node, hospital or node.settings.tenant) as one:
                 signed = one.node.outbreaks.sign(abroad(by, one, node), said)
             out.write(json.dumps(signed.shown()).encode())
-            shown["file"] = str(out)
-        judged = "nothing unusual"
-        if said is not None:
-            judged = f"above {shown['threshold']:.1f} where {shown['expected']:.1f} was expected"
-        sentences = [f"{syndrome} on {shown['day']}: {counts[-1]}, {judged}"]
-        if out is not None and said is not None:
-            sentences.append(f"wrote {out}: this hospital's signature; `twinward outbreak raise` takes a quorum's")
-        if out is not None:
-            out.report(shown, *sentences)
-        else:
-            show_json(shown) if as_json else say(sentences[0])
+            wrote = f"wrote {out}: this hospital's signature; `twinward outbreak raise` takes a quorum's"
+            out.report(shown | {"file": str(out)}, sentence, wrote)
+
+
+def _detector(statistic: str, limit: float | None, baseline: int, years: int, variance: float) -> Ears | Farrington:
+    """What judges, where a daily sum has noise of this variance. Raises ``BadInput``."""
+    from twinward.outbreak.ears import Ears
+    from twinward.outbreak.farrington import Farrington
+
+    if statistic == _FARRINGTON:
+        return Farrington(years, noise_variance=7 * variance, limit=limit or 1)
+    return Ears(_statistic(statistic), limit or 3, baseline, variance)
+
+
+def _judged(syndrome: str, day: int, counted: int, said: OutbreakStatement | None) -> tuple[dict[str, Any], str]:
+    """A day's sum as it was judged, for a machine and in a sentence."""
+    shown: dict[str, Any] = {"syndrome": syndrome, "day": _day(day), "counted": counted, "unusual": said is not None}
+    judged = "nothing unusual"
+    if said is not None:
+        shown |= {"expected": said.expected_milli / 1000, "threshold": said.threshold_milli / 1000}
+        judged = f"above {shown['threshold']:.1f} where {shown['expected']:.1f} was expected"
+    return shown, f"{syndrome} on {shown['day']}: {counted}, {judged}"
 
 
 def raise_(

@@ -76,25 +76,10 @@ def invite(
         from twinward.node.outbreak_releases import roster_of
         from twinward.outbreak.agreement import PeriodTerms
         from twinward.outbreak.continual import Period
-        from twinward.outbreak.syndromes import fingerprint
 
         written = OutputFile(out, as_json=as_json)
         promised = Period(days, levels, epsilon, delta, len(syndrome))
-        terms = PeriodTerms.parse(
-            {
-                "name": name,
-                "hospitals": tuple(hospital),
-                "syndromes": tuple(syndrome),
-                "first_day": _date(first),
-                "days": days,
-                "levels": levels,
-                "epsilon": epsilon,
-                "delta": delta,
-                "variance": promised.variance,
-                "honest": honest or len(hospital) - 1,
-                "code_lists": fingerprint().hex(),
-            }
-        )
+        terms = PeriodTerms.promising(promised, name, hospital, syndrome, _date(first), honest or len(hospital) - 1)
         roster = roster_of(node, terms, [StudyKey.parse(read_input(one)) for one in key or ()])
         with _part(node, "", account, Purpose.COMPLIANCE) as (releases, by):
             content = releases.invite(by, terms, roster)

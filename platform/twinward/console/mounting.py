@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
 from twinward.api.http.doors import Door
+from twinward.console.address import PATH
 from twinward.node import Node
-
-PATH: Final = "/console"
 
 
 def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:

@@ -27,8 +27,8 @@ from twinward.access.errors import (
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
+from twinward.console.address import PATH as PATH
 from twinward.console.browsers import browser_of
-from twinward.console.mounting import PATH as PATH
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.console.viewer import gettext, message
 from twinward.console.wrong_role import for_clinicians, for_officers, for_operators, for_others, for_patients, for_staff

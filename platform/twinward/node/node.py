@@ -1,7 +1,8 @@
 """One hospital's node: which backends it uses, and how its domains are wired together.
 
-Its parts stand on each other in three layers: what it keeps (``store_parts``), who may do what (``access_parts``), and
-here the twins and what is done with them. Nobody else picks a backend. A server calls ``open_all`` first.
+Its parts stand on each other in four layers: what it keeps (``store_parts``), who may do what (``access_parts``), what
+hospitals agree on with each other (``shared_parts``), and here the twins and what is done with them. Nobody else picks
+a backend. A server calls ``open_all`` first.
 """
 
 from __future__ import annotations
@@ -19,26 +20,21 @@ from twinward.core.config import (
 )
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Role, TwinId
-from twinward.node.access_parts import AccessParts
 from twinward.node.parts import part
+from twinward.node.shared_parts import SharedParts
 
 if TYPE_CHECKING:
     from twinward.access.account_desk import AccountDesk
     from twinward.access.delegations import Delegations
     from twinward.access.interfaces import Principal
-    from twinward.audit.action_log import ActionLog
     from twinward.breach.counting import Counting
     from twinward.breach.service import Breaches
     from twinward.core.beside import Beside
     from twinward.erasure.desk import ErasureDesk
     from twinward.erasure.service import Erasures
-    from twinward.exchange.service import Exchange
     from twinward.fhir.subscriptions.store import SubscriptionStore
     from twinward.live.service import Live
     from twinward.node.cohort import RunningCohort
-    from twinward.node.study_decisions import StudyDecisions
-    from twinward.outbreak.alerts import OutbreakDesk
-    from twinward.outbreak.period_store import PeriodStore
     from twinward.recruitment.service import ContactDesk
     from twinward.review.beside import Examinations
     from twinward.review.service import Reviews
@@ -50,18 +46,17 @@ if TYPE_CHECKING:
     from twinward.vault.service import Vault
 
 
-class Node(AccessParts):
+class Node(SharedParts):
     """One hospital's node, wired. Use ``create_node`` or ``open_node``."""
 
     @part
     def reviews(self) -> Reviews:
         """Accesses examined: explained, ranked, signed off."""
-        from twinward.audit.action_log import ActionLog
         from twinward.review.service import Care, Reviews
 
         return Reviews(
             self.access_search,
-            ActionLog(self.log, self.audit.sealer, Action.REVIEW),
+            self.logged(Action.REVIEW),
             Care(self.vault, self.access, self.twins.directory),
             lambda: {one.id: one.principal().units_said for one in self.accounts.records()},
             lambda: {one.id: one.twin for one in self.accounts.records() if one.twin is not None},
@@ -115,7 +110,6 @@ class Node(AccessParts):
     @part
     def breaches(self) -> Breaches:
         """Cases of breaches."""
-        from twinward.audit.action_log import ActionLog
         from twinward.breach.entry import Known
         from twinward.breach.service import Breaches
         from twinward.core.turns import Turn
@@ -129,7 +123,7 @@ class Node(AccessParts):
             newest_erasure=keyring.newest_erasure,
         )
         return Breaches(
-            ActionLog(self.log, audit.sealer, Action.BREACH),
+            self.logged(Action.BREACH),
             audit,
             self.authority,
             self.audit_reader,
@@ -156,78 +150,8 @@ class Node(AccessParts):
         return made
 
     @part
-    def exchange(self) -> Exchange:
-        """This hospital's part in the exchange of resources."""
-        from twinward.exchange.errors import NoExchange
-        from twinward.exchange.service import Exchange
-        from twinward_contracts.bindings import ResourceExchange
-
-        def contract() -> ResourceExchange:
-            found = self.consortium.resource_exchange()
-            if found is None:
-                hint = "`twinward exchange open` at one hospital; hand its consortium.json to the others"
-                raise NoExchange("the consortium has no exchange yet", hint=hint)
-            return found
-
-        tenant = self.settings.tenant
-        return Exchange(
-            contract,
-            tenant,
-            lambda: self.consortium.keys.get(tenant),
-            self.access,
-            self.known_names,
-            lambda: max(self.clock.now_ms() // 1000, self.consortium.chain.block_time_s()),
-        )
-
-    @part
-    def outbreaks(self) -> OutbreakDesk:
-        """This hospital's part in alerts of outbreaks."""
-        from twinward.outbreak.alerts import OutbreakDesk
-        from twinward.outbreak.errors import NoOutbreakContract
-        from twinward_contracts.bindings import OutbreakAlert
-
-        def contract() -> OutbreakAlert:
-            found = self.consortium.outbreak_alert()
-            if found is None:
-                hint = "`twinward outbreak open` at one hospital; hand its consortium.json to the others"
-                raise NoOutbreakContract("the consortium has no contract for alerts yet", hint=hint)
-            return found
-
-        tenant = self.settings.tenant
-        return OutbreakDesk(
-            contract,
-            lambda: self.consortium.witness_set,
-            tenant,
-            lambda: self.consortium.keys.get(tenant),
-            self.access,
-        )
-
-    def logged(self, action: Action) -> ActionLog:
-        """The log's events of an action."""
-        from twinward.audit.action_log import ActionLog
-
-        return ActionLog(self.log, self.audit.sealer, action)
-
-    @part
-    def outbreak_periods(self) -> PeriodStore:
-        """Which periods of daily counts were agreed on, and what was counted of them."""
-        from twinward.outbreak.period_store import OUTBREAK_PERIODS, PeriodStore
-
-        made = PeriodStore(self.state(OUTBREAK_PERIODS), self.keyring)
-        self.keep(made)
-        return made
-
-    @part
-    def study_decisions(self) -> StudyDecisions:
-        """What this hospital's officers decided on studies, as its log has it."""
-        from twinward.node.study_decisions import StudyDecisions
-
-        return StudyDecisions(self.logged(Action.STUDY))
-
-    @part
     def contacts(self) -> ContactDesk:
         """Vendors' contact requests."""
-        from twinward.audit.action_log import ActionLog
         from twinward.core.turns import Turn
         from twinward.node.home import CONTACT_WORK_LOCK
         from twinward.protocol.criteria_costs import costs_of
@@ -235,7 +159,7 @@ class Node(AccessParts):
 
         home = self.settings.home
         return ContactDesk(
-            ActionLog(self.log, self.audit.sealer, Action.CONTACT),
+            self.logged(Action.CONTACT),
             self.access,
             Turn(home / CONTACTS_LOCK),
             Turn(home / CONTACT_WORK_LOCK),
@@ -377,12 +301,11 @@ class Node(AccessParts):
     @part
     def erasure_desk(self) -> ErasureDesk:
         """Erases by two officers."""
-        from twinward.audit.action_log import ActionLog
         from twinward.core.turns import Turn
         from twinward.erasure.desk import ErasureDesk
 
         return ErasureDesk(
-            ActionLog(self.log, self.audit.sealer, Action.SHRED),
+            self.logged(Action.SHRED),
             self.audit,
             self.access,
             self.erasures,
@@ -403,10 +326,3 @@ class Node(AccessParts):
     def refresh_cohort(self) -> Similarity:
         """Take a new snapshot within the running epoch, under the same secrets: for new patients and new consents."""
         return self.cohort.refresh().similarity
-
-    def known_names(self) -> tuple[str, ...]:
-        """Names of hospitals, vendors and cohorts that this node knows: on the chain they stand as digests only."""
-        from twinward.federation.models import COHORT
-
-        vendors = (vendor.id for vendor in self.accounts.of_role(Role.VENDOR))
-        return (self.settings.tenant, *self.settings.witnesses, COHORT, *vendors)

@@ -99,6 +99,16 @@ class PeriodTerms(_Written):
             faults = "; ".join(".".join(map(str, one["loc"]))[:80] + " " + one["msg"] for one in found)
             raise OutbreakInvalid(f"this period cannot be run as written: {faults}", hint=_HINT) from None
 
+    @classmethod
+    def promising(
+        cls, period: Period, name: str, hospitals: Sequence[str], syndromes: Sequence[str], first_day: date, honest: int
+    ) -> Self:
+        """Terms under which a period keeps what it promises, with the least noise. Raises ``OutbreakInvalid``."""
+        fields = {"name": name, "hospitals": tuple(hospitals), "syndromes": tuple(syndromes), "first_day": first_day}
+        fields |= {"days": period.days, "levels": period.levels, "epsilon": period.epsilon, "delta": period.delta}
+        agreed = {"variance": period.variance, "honest": honest, "code_lists": fingerprint().hex()}
+        return cls.parse(fields | agreed)
+
     def require_enough_noise(self) -> None:
         """Raise ``OutbreakInvalid`` where v does not keep the ε and δ that are promised: computed, not believed."""
         needed = Period(self.days, self.levels, self.epsilon, self.delta, len(self.syndromes)).variance
