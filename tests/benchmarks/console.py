@@ -27,6 +27,7 @@ from tests.browser.conftest import served
 from tests.integration.console.fixtures import PASSWORD, House, build
 from tests.walk.home import PASSWORD as WALKED
 from twinward.audit.event_index.columns import OPEN
+from twinward.cli import collector
 from twinward.console.sessions import SESSION_COOKIE
 from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.node import Node, open_node
@@ -141,6 +142,7 @@ def pages_over_http(scale: Scale) -> list[Row]:
     with _walked(Path(kept)) if kept else _drawn(scale.pick(1_000_000, 20_000)) as (house, session, values):
         events = house.node.audit.event_index.filled().stop
         with served(house) as url, httpx.Client(base_url=url, cookies={SESSION_COOKIE: session}, timeout=60) as client:
+            collector.back_at_work()  # as a served node does before its first request
             paths = {name: f"/console{path.format(**values)}" for name, path in PAGES.items()}
             for path in paths.values():
                 _seconds(client, path)

@@ -19,7 +19,7 @@ from babel.messages.pofile import read_po, write_po
 
 from tests.checks import refusals
 from tests.tools import ROOT
-from twinward.access import emergencies, policy_desk
+from twinward.access import emergencies, policy_desk, policy_faults
 from twinward.access.policy import NOT_COVERED, Policy
 from twinward.access.policy_rules import rules
 from twinward.audit import fillers
@@ -96,6 +96,7 @@ def _tables() -> Iterator[str]:
     yield from (one.value for one in (*Role, *Category))
     for told in (emergencies, policy_desk, breaches, erasures):
         yield from told.REASONS.values()
+    yield from policy_faults.SHAPES.values()
     yield from (signal.title for signal in SIGNALS)
     yield from wording.PURPOSES.values()
     yield from wording.ROWS

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 import importlib
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tests.tools import ROOT
 from twinward.core.errors import TwinwardError, Unavailable
+from twinward.core.sentences import of_numbers
 
 _PACKAGE: Final = ROOT / "platform/twinward"
 _BEHIND_PAGES: Final = (
@@ -24,6 +24,7 @@ _BEHIND_PAGES: Final = (
     *("live/assignments.py", "live/errors.py", "live/service.py", "live/signals.py", "live/timeseries.py"),
     *("live/alerts/desk.py", "live/alerts/errors.py", "live/alerts/models.py"),
     *("twins/service.py", "twins/state/states.py", "vault/errors.py", "vault/keys/keyring.py"),
+    *("federation/invitation.py", "federation/signed_json.py", "federation/approval.py", "node/study_inbox.py"),
     "vault/keys/wrapped_keys.py",
 )
 _MACHINES: Final = frozenset(
@@ -31,6 +32,9 @@ _MACHINES: Final = frozenset(
     for one in ("client_certificates", "client_keys", "client_tokens", "fresh_proofs", "interfaces", "scopes")
 )
 """What only a program asks for, over the API: in English."""
+_FOUND_IN_A_LOG: Final = frozenset(("LogCorrupt", "NoSuchEntry", "MalformedCheckpoint", "InvalidSignature"))
+_NAMES: Final = ("name", "origin", "whose")
+"""What of a text is no number, by how its value's own name ends."""
 _SAID_AGAIN: Final = frozenset(("sentence", "counted", "listed", "joined", "message", "gettext", "ngettext"))
 
 
@@ -57,17 +61,27 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def of_the_ledger() -> Iterator[str]:
-    """What the log's own library finds wrong with a log, with numbers as ``core.sentences.of_numbers`` takes them."""
+    """What the log's own library finds wrong with a log, with numbers as ``core.sentences.of_numbers`` takes them.
+
+    What holds a name is left out: it is told as the library says it. So is the cause behind a finding: it is told as a
+    finding of its own (``audit.errors.of_the_ledger``).
+    """
     for path in sorted((ROOT / "ledger/twinward_ledger").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and _name(node.func) in ("LogCorrupt", "NoSuchEntry") and node.args:
-                said, count = node.args[0], itertools.count()
+            if isinstance(node, ast.Call) and _name(node.func) in _FOUND_IN_A_LOG and node.args:
+                said = node.args[0]
                 parts = said.values if isinstance(said, ast.JoinedStr) else [said]
-                written = isinstance(said, ast.Constant | ast.JoinedStr)
-                if written and not any(ast.unparse(one) == "{error}" for one in parts):  # whose own words stay English
-                    yield "".join(
-                        str(one.value) if isinstance(one, ast.Constant) else f"{{n{next(count)}}}" for one in parts
-                    )
+                values = [ast.unparse(one.value) for one in parts if isinstance(one, ast.FormattedValue)]
+                if isinstance(said, ast.Constant | ast.JoinedStr) and not any(one.endswith(_NAMES) for one in values):
+                    written = "".join(_with_a_number(one) for one in parts)
+                    yield of_numbers(written.removesuffix(": {error}").removesuffix(" ({error})")).template
+
+
+def _with_a_number(part: ast.expr) -> str:
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    assert isinstance(part, ast.FormattedValue)
+    return "{error}" if ast.unparse(part.value) == "error" else "0"
 
 
 def _refusals(path: Path) -> Iterator[ast.expr]:

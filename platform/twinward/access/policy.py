@@ -26,6 +26,7 @@ from twinward.access import justification
 from twinward.access.consent import ConsentOutcome
 from twinward.access.errors import PolicyInvalid
 from twinward.access.interfaces import AccessRequest
+from twinward.access.policy_faults import fault
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import DERIVED_FROM, SENSITIVE, Category, Role
 
@@ -125,7 +126,9 @@ class Policy:
             self._parsed, self._by_action = _parsed(text)
         except (ValueError, RecursionError) as error:
             hint = "compare it with the default policy; split a rule of hundreds of conditions"
-            raise PolicyInvalid(sentence("the policy does not parse: {error}", error=str(error)), hint=hint) from error
+            raise PolicyInvalid(
+                sentence("the policy does not parse: {error}", error=fault(str(error))), hint=hint
+            ) from error
         self._verdicts: dict[Facts, Verdict] = {}
         # Else no rule can look at them, and one verdict is everybody's; an escape could spell the name otherwise.
         self._sees_units = "units" in text or "\\" in text

@@ -17,13 +17,12 @@ import cedarpy
 
 from twinward.access.errors import PolicyInvalid
 from twinward.access.policy import Facts, Policy
+from twinward.access.policy_faults import faults
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Purpose, Role
 
 MAX_POLICY_BYTES: Final = 30_000
 """A proposal stands in the log as one event, which holds 64 KiB."""
-
-_MOST_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def checked(text: str) -> Policy:
         raise PolicyInvalid("two rules have one name", hint="give each its own @id")
     found = cedarpy.validate_policies(text, schema())
     if not found.validation_passed:
-        said = "; ".join(dict.fromkeys(_named(str(one), names) for one in found.errors[:_MOST_SHOWN]))
+        said = faults([str(one) for one in found.errors], names)
         raise PolicyInvalid(
             sentence("the policy looks at what no request has: {said}", said=said),
             hint="compare it with the present one",
@@ -105,22 +104,35 @@ def warnings(policy: Policy) -> list[str]:
 
 def _doubtful() -> Iterator[tuple[Facts, str]]:
     for role in Role:
+        named = sentence(role.value)
         if role not in (Role.OFFICER, Role.NODE):  # the node examines days for the data office, and shows nobody
-            yield _facts(role, Action.AUDIT, Purpose.COMPLIANCE), f"a {role.value} may read the access log"
+            yield (
+                _facts(role, Action.AUDIT, Purpose.COMPLIANCE),
+                sentence("a {role} may read the access log", role=named),
+            )
         if role is not Role.OFFICER:
-            yield _facts(role, Action.POLICY, Purpose.COMPLIANCE), f"a {role.value} may change this policy"
+            yield (
+                _facts(role, Action.POLICY, Purpose.COMPLIANCE),
+                sentence("a {role} may change this policy", role=named),
+            )
         if role is not Role.PATIENT:
             against = _facts(role, Action.READ, Purpose.TREATMENT, consent="deny")
-            yield against, f"a {role.value} may read against the patient's consent, outside emergencies"
+            yield against, sentence("a {role} may read against the patient's consent, outside emergencies", role=named)
             sensitive = _facts(role, Action.READ, Purpose.TREATMENT, sensitive=True)
-            yield sensitive, f"a {role.value} may read sensitive records without the patient's explicit consent"
+            yield (
+                sensitive,
+                sentence("a {role} may read sensitive records without the patient's explicit consent", role=named),
+            )
     emergency = _facts(Role.CLINICIAN, Action.READ, Purpose.EMERGENCY, consent="deny")
-    yield emergency, "a clinician may read in an emergency without a justification"
+    yield emergency, sentence("a clinician may read in an emergency without a justification")
     for action in (Action.MATCH, Action.EXPORT, Action.COHORT):
         told = _facts(Role.VENDOR, action, Purpose.SIMILARITY)
-        yield told, f"a vendor is given something without the patient's consent ({action.value})"
+        yield (
+            told,
+            sentence("a vendor is given something without the patient's consent ({action})", action=action.value),
+        )
     trained = _facts(Role.RESEARCHER, Action.TRAIN, Purpose.RESEARCH)
-    yield trained, "patients are trained on without their consent"
+    yield trained, sentence("patients are trained on without their consent")
 
 
 def _facts(role: Role, action: Action, purpose: Purpose, *, consent: str = "none", sensitive: bool = False) -> Facts:
@@ -143,11 +155,3 @@ def _parsed(text: str) -> list[dict[str, Any]]:
     found = parsed.get("staticPolicies", {})
     order = sorted(found, key=lambda name: int(name.removeprefix("policy")) if name[6:].isdigit() else 0)
     return [found[name] for name in order]
-
-
-def _named(error: str, names: list[str]) -> str:
-    """An error of the engine's, which counts rules, with the rule's name."""
-    said = error.partition("] ")[2] or error
-    for number in range(len(names) - 1, -1, -1):
-        said = said.replace(f"policy `policy{number}`", f"rule {names[number]}")
-    return said

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from twinward.core.errors import BadInput, NotFound, TwinwardError, Unavailable
-from twinward.core.sentences import of_numbers
+from twinward.core.sentences import Sentence, of_numbers, sentence
 from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry
 
 
@@ -71,7 +71,7 @@ class LogTampered(TwinwardError):
     exit_code = 8
     http_status = 503
 
-    def __init__(self, message: str, *, first_bad_index: int | None, hint: str = "") -> None:
+    def __init__(self, message: str, *, first_bad_index: int | None = None, hint: str = "") -> None:
         super().__init__(
             message, hint=hint or "keep this file as evidence, and compare it with the witnesses' checkpoints"
         )
@@ -81,7 +81,17 @@ class LogTampered(TwinwardError):
 def corrupt(error: LogCorrupt, *, first_bad_index: int | None = None) -> LogTampered:
     """What the ledger found, as the trail's own; ``first_bad_index`` where it is known better."""
     found = error.first_bad_index if first_bad_index is None else first_bad_index
-    return LogTampered(of_numbers(str(error)), first_bad_index=found)
+    return LogTampered(of_the_ledger(error), first_bad_index=found)
+
+
+def of_the_ledger(error: LedgerError) -> Sentence:
+    """What the ledger says, as a sentence that can be said again; its cause, where it tells one, as another in it."""
+    said, why = str(error), str(error.__cause__ or "")
+    if why and said.endswith(f": {why}"):
+        return sentence("{what}: {why}", what=of_numbers(said.removesuffix(f": {why}")), why=of_numbers(why))
+    if why and said.endswith(f" ({why})"):
+        return sentence("{what} ({why})", what=of_numbers(said.removesuffix(f" ({why})")), why=of_numbers(why))
+    return of_numbers(said)
 
 
 @contextmanager
@@ -96,7 +106,7 @@ def ledger_translated() -> Iterator[None]:
     try:
         yield
     except NoSuchEntry as error:
-        raise NoSuchEvent(of_numbers(str(error))) from error
+        raise NoSuchEvent(of_the_ledger(error)) from error
     except LogCorrupt as error:
         raise corrupt(error) from error
     except LedgerError as error:

@@ -24,7 +24,7 @@ from twinward.audit.models import AccessEvent, AuditRow, Filters, Page
 from twinward.audit.rows import row_of, rows_of
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput
-from twinward.core.sentences import sentence
+from twinward.core.sentences import of_numbers, sentence
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError, QuorumNotReached
@@ -189,7 +189,8 @@ class AuditReader(Generic[PermitT]):
             raise NotCosigned(str(error), hint="make a checkpoint when the witnesses answer, then export") from error
         except (LedgerError, CryptoError, EventNotLoggable) as error:
             raise LogTampered(
-                sentence("the log does not hold what it committed to: {error}", error=str(error)), first_bad_index=None
+                sentence("the log does not hold what it committed to: {error}", error=of_numbers(str(error))),
+                first_bad_index=None,
             ) from error
         if not document.rows:
             self._require_known(twin)

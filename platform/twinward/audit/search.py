@@ -114,11 +114,24 @@ class AccessSearch(Generic[PermitT]):
 
         Of events that were erased or damaged nothing is given.
         """
+        filled, found = self._open(permit, query, going_on)
+        return list(_facts(filled, found))
+
+    def standing(self, permit: PermitT, query: AccessQuery) -> tuple[int, int]:
+        """How many events ``accesses`` would give, and the newest's index (-1: there is none).
+
+        Where both are as before, so is its answer: events come at the end, and are erased, never changed.
+        """
+        _, found = self._open(permit, query, lambda: True)
+        return len(found), int(found[-1]) if len(found) else -1
+
+    def _open(
+        self, permit: PermitT, query: AccessQuery, going_on: Callable[[], bool]
+    ) -> tuple[Filled, NDArray[np.intp]]:
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
         filled = self._reaching(query.since_ms, going_on)
         found = filled.select(replace(query, sort=Sort.OLDEST))
-        found = found[filled.columns["state"][found] == OPEN]
-        return list(_facts(filled, found))
+        return filled, found[filled.columns["state"][found] == OPEN]
 
     def day_of(self, permit: PermitT, index: int) -> date | None:
         """The day (UTC) of one event; None where there is no such event, or nothing of it is known."""

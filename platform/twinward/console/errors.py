@@ -21,8 +21,9 @@ from starlette.exceptions import HTTPException
 
 from twinward.access.errors import NotFresh, PasswordMustChange, SecondFactorMissing, SignInRefused
 from twinward.console.sessions import PATH
-from twinward.console.viewer import Viewer, gettext, message, viewed_by
+from twinward.console.viewer import Viewer, message, viewed_by
 from twinward.core.errors import TwinwardError, Unavailable
+from twinward.core.field_faults import field_fault
 from twinward.core.sentences import sentence
 from twinward_crypto.errors import KeyProviderError
 
@@ -30,6 +31,11 @@ log = structlog.get_logger("twinward.console")
 
 _CHANGE_IT = message("go back and change what you entered")
 _HINTS = {400: _CHANGE_IT, 408: message("go back and send it again"), 413: message("go back and enter less")}
+_SAID = {
+    408: message("what you entered came too slowly"),
+    413: message("what you entered is larger than can be taken here"),
+}
+"""Where the framework's own words, which are English, are for programs."""
 _MAX_NAME_CHARS = 40
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 ShowProblem = Callable[[Request, int, str, str], Response]
@@ -64,7 +70,12 @@ def page_route(show: ShowProblem, viewer: Callable[[Request], Viewer]) -> type[A
                 except RequestValidationError as error:
                     return show(request, 400, _fault(error), _CHANGE_IT)
                 except HTTPException as error:  # a form that is not read to its end, or is none
-                    page = show(request, error.status_code, str(error.detail), _HINTS.get(error.status_code, ""))
+                    page = show(
+                        request,
+                        error.status_code,
+                        _SAID.get(error.status_code, error.detail),
+                        _HINTS.get(error.status_code, ""),
+                    )
                     page.headers.update(error.headers or {})
                     return page
                 except Exception as error:  # noqa: BLE001 - the last boundary: an officer gets a page, the log its kind
@@ -78,22 +89,7 @@ def page_route(show: ShowProblem, viewer: Callable[[Request], Viewer]) -> type[A
 def _fault(error: RequestValidationError) -> str:
     """What is wrong with a form or an address, in the page's language. What was entered is not said again."""
     first = error.errors()[0]
-    name, kind, bound = str(first["loc"][-1])[:_MAX_NAME_CHARS], str(first["type"]), first.get("ctx", {})
-    if kind == "missing":
-        return sentence("{name} is missing", name=name)
-    if kind == "string_too_long":
-        return sentence("{name} has {most} characters at most", name=name, most=int(bound["max_length"]))
-    if kind == "string_too_short":
-        return sentence("{name} has {least} characters at least", name=name, least=int(bound["min_length"]))
-    if kind in ("greater_than_equal", "less_than_equal"):
-        if kind == "less_than_equal":
-            return sentence("{name} is {bound} at most", name=name, bound=bound["le"])
-        return sentence("{name} is {bound} at least", name=name, bound=bound["ge"])
-    if kind in ("int_parsing", "int_from_float", "float_parsing", "finite_number"):
-        return sentence("{name} is a number", name=name)
-    if kind in ("enum", "literal_error"):
-        return sentence("{name} is none of the choices", name=name)
-    return sentence("{name} is not written as it must be", name=name)
+    return field_fault(str(first["loc"][-1])[:_MAX_NAME_CHARS], first)
 
 
 @contextmanager
@@ -109,5 +105,7 @@ def _defect(request: Request, error: Exception) -> tuple[str, str]:
     """What a page says of an error that nobody expected, and the line in the node's log that it refers to."""
     reference = secrets.token_hex(4)
     log.error("defect", kind=type(error).__name__, method=request.method, reference=reference)
-    again = gettext("try again; if it happens again, tell whoever runs the node the reference %s: its log explains it")
-    return message("this page cannot be shown: something failed in the node"), again % reference
+    return message("this page cannot be shown: something failed in the node"), sentence(
+        "try again; if it happens again, tell whoever runs the node the reference {reference}: its log explains it",
+        reference=reference,
+    )

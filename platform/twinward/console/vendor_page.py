@@ -83,6 +83,13 @@ def known_by(learnt: Learnt, spending: Spending, settings: Settings) -> list[Sen
                 smallest=learnt.smallest,
             )
         )
+    elif learnt.told:
+        found.append(
+            sentence(
+                "The log says that it was told of {how_many}; the history of releases has no group of them.",
+                how_many=counted("{count} patient", "{count} patients", learnt.told),
+            )
+        )
     if times := asked.get("vendor-key"):
         found.append(
             sentence(
@@ -118,6 +125,8 @@ def known_by(learnt: Learnt, spending: Spending, settings: Settings) -> list[Sen
                 names=names,
             )
         )
+    if not learnt.whole:
+        found.append(sentence("It may be more: older events are still being taken in. Look again in a while."))
     return found or [sentence("Nothing: it was given no answer.")]
 
 

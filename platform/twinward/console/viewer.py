@@ -111,14 +111,15 @@ def message(text: str) -> str:
 def in_words(said: str) -> str:
     """What something deeper found, in the viewer's language and by their clock; what is in no catalogue as it is."""
     if not isinstance(said, Sentence):
-        return gettext(said)
+        known = gettext(said)
+        return known if known != said else reasons(said)
     count = said.values.get("count")
     template = ngettext(said.template, said.many, cast(int, count)) if said.many else gettext(said.template)
     return template.format(**{name: _value(value) for name, value in said.values.items()})
 
 
 def reasons(said: str) -> str:
-    """Why policy decided so, by each rule's sentence where it is one of those that come with Twinward."""
+    """Why policy decided so, each rule's sentence by itself: in words where it is one that comes with Twinward."""
     return "; ".join(gettext(one) for one in said.split("; "))
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from twinward.core.errors import BadInput, Unavailable
 from twinward.core.private_files import write_private
+from twinward.core.sentences import sentence
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.errors import InvitationInvalid, NotApproved
 from twinward.federation.invitation import Invitation
@@ -112,10 +113,11 @@ class Approvals:
         """
         found = self._found(fingerprint)
         if found is None or found.withdrawn:
-            said = "took back its approval of" if found is not None else "approved"
-            who = self._identity.name if found is not None else f"no officer of {self._identity.name}"
+            name = self._identity.name
             raise NotApproved(
-                f"{who} {said} this protocol, so it takes no part",
+                sentence("{hospital} took back its approval of this protocol, so it takes no part", hospital=name)
+                if found is not None
+                else sentence("no officer of {hospital} approved this protocol, so it takes no part", hospital=name),
                 hint="its officer approves it: `twinward study approve INVITATION --as OFFICER`",
             )
         return found
@@ -131,7 +133,7 @@ class Approvals:
     def withdraw(self, fingerprint: bytes) -> None:
         """Take an approval back, durably; again is no error, for the log says so first. Raises as ``of``."""
         found = self.last(fingerprint)
-        raw = read_fields(self._content(self._path(fingerprint)), "an approval", most=_MAX_FILE_BYTES)
+        raw = read_fields(self._content(self._path(fingerprint)), sentence("an approval"), most=_MAX_FILE_BYTES)
         self._write(replace(found, withdrawn=True), str(raw["invitation"]))
 
     def was_withdrawn(self, fingerprint: bytes) -> bool:
@@ -183,8 +185,8 @@ class Approvals:
         """One file; None where there is none, or none that this hospital signed."""
         raw = self._content(path)
         try:
-            fields = read_fields(raw, "an approval", most=_MAX_FILE_BYTES)
-            verify_fields(fields, self._public_key, _DOMAIN, "the approval")
+            fields = read_fields(raw, sentence("an approval"), most=_MAX_FILE_BYTES)
+            verify_fields(fields, self._public_key, _DOMAIN, sentence("the approval"))
             return self._checked(fields)
         except BadInput:
             return None
@@ -209,10 +211,16 @@ class Approvals:
         """An invitation of this hospital under its own key. Raises ``InvitationInvalid``."""
         name = self._identity.name
         if name not in invitation.roster:
-            raise InvitationInvalid(f"this invitation is not to {name}: {', '.join(invitation.study.hospitals)}")
+            raise InvitationInvalid(
+                sentence(
+                    "this invitation is not to {name}: {others}",
+                    name=name,
+                    others=", ".join(invitation.study.hospitals),
+                )
+            )
         if invitation.roster[name] != self._public_key:
             raise InvitationInvalid(
-                f"this invitation names another key for {name} than its own",
+                sentence("this invitation names another key for {name} than its own", name=name),
                 hint="send the coordinator what `twinward study keygen` writes here",
             )
         return invitation

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from twinward.core.field_faults import field_fault
+from twinward.core.sentences import sentence
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.errors import InvitationInvalid
 from twinward.federation.signed_json import HINT, read_fields, signed_fields, verify_fields
@@ -61,10 +63,10 @@ class StudyKey:
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """A key whose file is signed by it. Raises ``InvitationInvalid``."""
-        fields = read_fields(raw, "a study key")
-        found = _checked(_KeyFile, fields, "a study key")
+        fields = read_fields(raw, sentence("a study key"))
+        found = _checked(_KeyFile, fields, sentence("a study key"))
         public_key = bytes.fromhex(found.key)
-        verify_fields(fields, public_key, _KEY_DOMAIN, f"the study key of {found.hospital}")
+        verify_fields(fields, public_key, _KEY_DOMAIN, sentence("the study key of {hospital}", hospital=found.hospital))
         return cls(found.hospital, public_key)
 
     @property
@@ -92,30 +94,38 @@ class Invitation:
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """An invitation that its coordinator signed. Raises ``InvitationInvalid``, ``StudyInvalid``."""
-        fields = read_fields(raw, "an invitation")
-        found = _checked(_InvitationFile, fields, "an invitation")
+        fields = read_fields(raw, sentence("an invitation"))
+        found = _checked(_InvitationFile, fields, sentence("an invitation"))
         study = StudyProtocol.parse(found.study)
         roster = {name: bytes.fromhex(key) for name, key in found.roster.items()}
         made = cls(study, roster, found.coordinator, found.researcher)
         made.require_whole()
-        verify_fields(fields, roster[made.coordinator], _INVITATION_DOMAIN, "the invitation")
+        verify_fields(fields, roster[made.coordinator], _INVITATION_DOMAIN, sentence("the invitation"))
         return made
 
     def require_whole(self) -> None:
         """Raise ``InvitationInvalid`` unless the keys are those of the protocol's hospitals, each its own."""
         if set(self.roster) != set(self.study.hospitals):
             odd = ", ".join(sorted(set(self.roster) ^ set(self.study.hospitals)))
-            raise InvitationInvalid(f"the keys are not those of the protocol's hospitals: {odd}", hint=_ASK_KEYS)
+            raise InvitationInvalid(
+                sentence("the keys are not those of the protocol's hospitals: {odd}", odd=odd), hint=_ASK_KEYS_HINT
+            )
         if len(set(self.roster.values())) != len(self.roster):
-            raise InvitationInvalid("two hospitals have the same study key", hint=_ASK_KEYS)
+            raise InvitationInvalid("two hospitals have the same study key", hint=_ASK_KEYS_HINT)
         if self.coordinator not in self.roster:
-            raise InvitationInvalid(f"{self.coordinator} coordinates a study that it is no hospital of")
+            raise InvitationInvalid(
+                sentence("{hospital} coordinates a study that it is no hospital of", hospital=self.coordinator)
+            )
 
     def signed(self, identity: HospitalIdentity) -> bytes:
         """The file, signed by the coordinating hospital. Raises ``InvitationInvalid`` where it is not that one."""
         self.require_whole()
         if self.roster.get(identity.name) != identity.public_key or identity.name != self.coordinator:
-            raise InvitationInvalid(f"{identity.name}'s key in the roster is not its own, or it does not coordinate")
+            raise InvitationInvalid(
+                sentence(
+                    "{hospital}'s key in the roster is not its own, or it does not coordinate", hospital=identity.name
+                )
+            )
         fields = {
             "kind": "twinward/study-invitation/1",
             "study": self.study.model_dump(mode="json"),
@@ -123,11 +133,11 @@ class Invitation:
             "coordinator": self.coordinator,
             "researcher": self.researcher,
         }
-        _checked(_InvitationFile, fields | {"signature": "0" * 128}, "an invitation")
+        _checked(_InvitationFile, fields | {"signature": "0" * 128}, sentence("an invitation"))
         return signed_fields(fields, identity, _INVITATION_DOMAIN)
 
 
-_ASK_KEYS: Final = "each hospital writes its own with `twinward study keygen`"
+_ASK_KEYS_HINT: Final = "each hospital writes its own with `twinward study keygen`"
 
 
 def study_key_file(identity: HospitalIdentity) -> bytes:
@@ -147,5 +157,5 @@ def _checked(model: type[_Model], fields: Mapping[str, Any], what: str) -> _Mode
         return model.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))[:80]
-        raise InvitationInvalid(f"this is not {what}: {where}: {first['msg']}", hint=HINT) from None
+        fault = field_fault(".".join(map(str, first["loc"])), first)
+        raise InvitationInvalid(sentence("this is not {what}: {fault}", what=what, fault=fault), hint=HINT) from None

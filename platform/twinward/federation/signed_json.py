@@ -14,6 +14,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from twinward.core.sentences import sentence
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.errors import InvitationInvalid
 from twinward_crypto.canonical import canonicalize
@@ -35,13 +36,15 @@ def signed_fields(fields: Mapping[str, Any], identity: HospitalIdentity, domain:
 def read_fields(raw: bytes, what: str, *, most: int = MAX_BYTES) -> dict[str, Any]:
     """The members of a file, not verified yet. Raises ``InvitationInvalid``, which says that it is not ``what``."""
     if len(raw) > most:
-        raise InvitationInvalid(f"this is not {what}: one has at most {most} bytes", hint=HINT)
+        raise InvitationInvalid(
+            sentence("this is not {what}: one has at most {most} bytes", what=what, most=most), hint=HINT
+        )
     try:
         fields = json.loads(raw.decode(), object_pairs_hook=_each_once)
     except (ValueError, RecursionError):
-        raise InvitationInvalid(f"this is not {what}: it is no JSON", hint=HINT) from None
+        raise InvitationInvalid(sentence("this is not {what}: it is no JSON", what=what), hint=HINT) from None
     if not isinstance(fields, dict):
-        raise InvitationInvalid(f"this is not {what}: it is no JSON object", hint=HINT)
+        raise InvitationInvalid(sentence("this is not {what}: it is no JSON object", what=what), hint=HINT)
     return fields
 
 
@@ -53,7 +56,8 @@ def verify_fields(fields: Mapping[str, Any], public_key: bytes, domain: bytes, w
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, domain + canonicalize(rest))
     except (InvalidSignature, CryptoError, KeyError, TypeError, ValueError):
         raise InvitationInvalid(
-            f"{what} is not signed by whom it names, or was altered", hint="ask that hospital for it anew"
+            sentence("{what} is not signed by whom it names, or was altered", what=what),
+            hint="ask that hospital for it anew",
         ) from None
 
 

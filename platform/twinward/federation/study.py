@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from twinward.core.sentences import sentence
 from twinward.features.signal_schema import ICU, ICU_OUTCOME, MAX_STEPS, SignalSchema, schema_of
 from twinward.federation.disease_groups import MOST_GROUPS, DiseaseGroup, fault_of_groups
 from twinward.federation.errors import StudyInvalid
@@ -229,7 +230,7 @@ class StudyProtocol(BaseModel):
                 for fault in error.errors()
             ]
             raise StudyInvalid(
-                "this study cannot be run as written: " + "; ".join(faults),
+                sentence("this study cannot be run as written: {faults}", faults="; ".join(faults)),
                 hint="correct these fields of the protocol; StudyProtocol documents each of them",
             ) from error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from twinward.audit.errors import LogTampered
+from twinward.audit.errors import LogTampered, of_the_ledger
 from twinward.core.config import FILE_NAME, Settings
 from twinward.node.errors import StoresNotOwn
 from twinward.node.node import Node
@@ -86,7 +86,7 @@ def require_of_one_node(node: Node) -> None:
     try:
         node.log.require_extends(node.log.open(note)[0])
     except LogCorrupt as error:
-        raise LogTampered(str(error), first_bad_index=error.first_bad_index, hint=_CUT_OFF) from error
+        raise LogTampered(of_the_ledger(error), first_bad_index=error.first_bad_index, hint=_CUT_OFF) from error
     except (InvalidSignature, MalformedCheckpoint):
         _require_no_lost_key(node, note)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
 from twinward.core.private_files import write_private
+from twinward.core.sentences import sentence
 from twinward.federation.approval import digest_of
 from twinward.federation.invitation import Invitation
 from twinward.federation.signed_json import MAX_BYTES
@@ -54,7 +55,8 @@ class StudyInbox:
             if not path.exists():
                 if len(self._names()) >= MOST:
                     raise Conflict(
-                        f"{MOST} invitations are kept already", hint=f"take old files out of {self._folder.name}/"
+                        sentence("{most} invitations are kept already", most=MOST),
+                        hint=sentence("take old files out of {folder}/", folder=self._folder.name),
                     )
                 self._folder.mkdir(exist_ok=True, mode=0o700)
                 write_private(path, content)

@@ -98,6 +98,8 @@ class Reviews:
         self._lock = threading.Lock()
         self._register, self._next = ReviewRegister(), 0
         self._days: OrderedDict[date, tuple[int, DayReview]] = OrderedDict()
+        self._counts: OrderedDict[date, tuple[tuple[int, int], int]] = OrderedDict()
+        """Of a day: how its events stood when they were counted, and how many accesses they are."""
 
     def day(self, permit: Permit, day: date, told: Progress = lambda _, __: None) -> DayReview:
         """Examine one day (UTC). Wants a permit to audit that names no twin.
@@ -128,7 +130,7 @@ class Reviews:
 
         Opens nothing of care. Wants a permit as ``day`` does. Raises ``Unavailable``.
         """
-        count = _accesses(self._visits(permit, day))
+        count = self._count(permit, day)
         with self._lock:
             kept = self._days.get(day)
         return (None, count) if kept is None else (kept[1], count - kept[0])
@@ -229,8 +231,21 @@ class Reviews:
         noted: list[Noted] = self._log.between(asked.index, asked.index + 1) if asked else []
         return noted[0].event.twin if noted else None
 
+    def _count(self, permit: Permit, day: date) -> int:
+        """The accesses of a day; counted anew only where the day's events are others than when they were counted."""
+        standing = self._search.standing(permit, _of_day(day))
+        with self._lock:
+            kept = self._counts.get(day)
+        if kept is None or kept[0] != standing:
+            kept = standing, _accesses(self._visits(permit, day))
+            with self._lock:
+                self._counts[day] = kept
+                while len(self._counts) > _KEPT_DAYS:
+                    self._counts.popitem(last=False)
+        return kept[1]
+
     def _visits(self, permit: Permit, day: date) -> list[Visit]:
-        found = self._search.accesses(permit, AccessQuery(since=day, until=day, hides_own=False))
+        found = self._search.accesses(permit, _of_day(day))
         directory = self._care.directory()
         return visits_of(one for one in found if one.twin != directory and not _examines(one))
 
@@ -283,6 +298,10 @@ class Reviews:
 def _examines(one: IndexedAccess) -> bool:
     """Whether it is the review's own look at care data."""
     return one.agent == NODE.id and one.purpose is Purpose.COMPLIANCE
+
+
+def _of_day(day: date) -> AccessQuery:
+    return AccessQuery(since=day, until=day, hides_own=False)
 
 
 def _accesses(visits: Iterable[Visit]) -> int:

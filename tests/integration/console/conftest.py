@@ -6,8 +6,30 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from tests.checks.catalogue import forms, messages
 from tests.integration.console.fixtures import House, build
+from twinward.console import pages
+from twinward.console.viewer import in_words
 from twinward.core.clock import FixedClock
+from twinward.core.sentences import Sentence
+
+
+@pytest.fixture(scope="module", autouse=True)
+def said_in_every_language() -> Iterator[None]:
+    """Whatever any test here is refused with, on a page, stands in the catalogue, whichever room it came from."""
+    known = {form for one in messages() for form in forms(one)}
+    missing: set[str] = set()
+
+    def told(said: str) -> str:
+        parts = [said.template] if isinstance(said, Sentence) else [said] if said in known else said.split("; ")
+        missing.update(one for one in parts if one not in known and not one.startswith("twinward "))
+        return in_words(said)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "in_words", told)
+        yield
+    said = ", ".join(sorted(missing - {""}))
+    assert not said, f"{said}: write sentence(…) there, and name the room in tests/checks/refusals.py"
 
 
 @pytest.fixture(scope="session")

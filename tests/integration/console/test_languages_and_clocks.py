@@ -110,6 +110,7 @@ def read_out(page: httpx.Response) -> str:
     body = re.sub(r"<select.*?</select>|<head>.*?</head>|<(script|code)\b.*?</\1>", "", body, flags=re.DOTALL)
     spoken = " ".join(re.findall(r'(?:aria-label|title|placeholder|alt)="([^"]*)"', body))
     said = html.unescape(re.sub(r"<[^>]+>", " ", body) + " " + spoken)
+    said = re.sub(r"[\w+/]{40,}=*", "", said)  # a hash, in which a word may stand by chance
     for name in NOT_WORDS:
         said = said.replace(name, "")
     return re.sub(r"\(added, with[^)]*\)", "", said)  # what was done to an account, as the log has it

@@ -95,6 +95,14 @@ def test_each_way_of_learning_has_its_words() -> None:
     assert "records of 1 patient (labs)" in said[5]
 
 
+def test_it_is_not_said_that_it_learnt_nothing_where_that_is_not_known() -> None:
+    settings = Settings()
+    (more,) = known_by(replace(QUIET, whole=False), SPENT, settings)
+    assert "It may be more" in more
+    (told,) = known_by(replace(QUIET, told=24), SPENT, settings)
+    assert "told of 24 patients" in told
+
+
 def test_a_burn_down_ends_where_the_contract_says() -> None:
     epochs, left = steps_of(SPENT.window, SPENT.by_epoch)
     assert (epochs, left) == ((7, 8, 9), (120, 118, 115))

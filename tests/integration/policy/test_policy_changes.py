@@ -234,7 +234,7 @@ DEFAULT = Policy.load().text
         ("permit (principal, action, resource", "does not parse"),
         ("", "a policy has rules"),
         (DEFAULT + 'forbid (principal, action, resource) when { context.purpos == "TREAT" };', "no name"),
-        (DEFAULT + NO_CARE.replace("context.purpose", "context.purpos"), "`purpos`"),
+        (DEFAULT + NO_CARE.replace("context.purpose", "context.purpos"), "no request has purpos$"),
         (DEFAULT + NO_CARE.replace('"read"', '"raed"'), "raed"),
         (DEFAULT + NO_CARE.replace('@say("nobody is treated any more")\n', ""), "no sentence"),
         (DEFAULT + NO_CARE + NO_CARE, "two rules"),

@@ -15,14 +15,28 @@ from tests.checks import refusals
 from tests.tools import ROOT
 from twinward.access import justification
 from twinward.access.policy_rules import checked
+from twinward.audit.errors import ledger_translated
 from twinward.audit.queries import AccessQuery
 from twinward.breach.entry import body, written
 from twinward.console.pages import TEMPLATES, said
 from twinward.console.viewer import Language, Viewer, in_words, viewed_by
 from twinward.core.errors import BadInput, NotAtWork, TwinwardError, Unavailable
 from twinward.core.sentences import sentence
+from twinward_crypto.errors import InvalidSignature
+from twinward_ledger.errors import LogCorrupt
 
 GERMAN = Viewer(Language.GERMAN, "Europe/Vienna")
+RULE = '@id("mine") @say("this is mine") permit (principal, action, resource) when {{ {} }};'
+
+
+def found_in_the_log() -> None:
+    with ledger_translated():
+        try:
+            raise InvalidSignature("an Ed25519 signature does not verify")
+        except InvalidSignature as error:
+            raise LogCorrupt(f"the checkpoint kept is not this log's: {error}", first_bad_index=7) from error
+
+
 REFUSED: tuple[tuple[Callable[[], object], str, str], ...] = (
     (
         lambda: justification.bounded("x" * 5000),
@@ -44,6 +58,26 @@ REFUSED: tuple[tuple[Callable[[], object], str, str], ...] = (
         lambda: checked("permit (principal, action, resource);"),
         "A rule has no name or no sentence",
         "Eine Regel hat keinen Namen oder keinen Satz",
+    ),
+    (
+        lambda: checked(RULE.format("context.sensitve")),
+        "The policy looks at what no request has: rule mine: no request has sensitve",
+        "Die Richtlinie fragt nach etwas, was keine Anfrage hat: Regel mine: keine Anfrage hat sensitve",
+    ),
+    (
+        lambda: checked(RULE.format('context.purpose = "TREAT"')),
+        "The policy does not parse: values are compared by ==, not by =",
+        "Die Richtlinie ist kein gültiges Cedar: Werte vergleicht man mit ==, nicht mit =",
+    ),
+    (
+        lambda: checked(RULE.format("context.purpose like 3")),
+        "The policy does not parse: the policy engine says: right hand side",
+        "Die Richtlinie ist kein gültiges Cedar: die Regelmaschine sagt auf Englisch: right hand side",
+    ),
+    (
+        found_in_the_log,
+        "The checkpoint kept is not this log's: an Ed25519 signature does not verify",
+        "Der aufbewahrte Prüfpunkt ist nicht von diesem Protokoll: eine Ed25519-Unterschrift stimmt nicht",
     ),
 )
 

@@ -23,6 +23,7 @@ from twinward.audit.proofs.completeness import Completeness
 from twinward.audit.status import LastCheck, VerifyReport
 from twinward.core.clock import Clock
 from twinward.core.errors import StoreAltered, TwinwardError, Unavailable
+from twinward.core.sentences import of_numbers
 from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import CryptoError, InvalidSignature
 from twinward_ledger.errors import LedgerError, LogCorrupt, LogUnavailable
@@ -112,7 +113,7 @@ class Verification:
         except (InvalidSignature, LedgerError) as error:
             if isinstance(error, LogUnavailable):
                 raise
-            raise LogTampered(str(error), first_bad_index=None) from error
+            raise LogTampered(of_numbers(str(error)), first_bad_index=None) from error
         heads: dict[str, Head] = {}
         opened, erased = self._open_all(store, range(report.size), heads, going_on) if deep else (0, 0)
         return VerifyReport(
@@ -230,7 +231,7 @@ class LogCheck:
                 report = self._audit.verify(deep=True, going_on=_breathing(going_on))
                 self._verify_stores(report.heads)
             except (LogTampered, StoreAltered) as error:
-                self._last = LastCheck(self._last.size, at_ms, fault=str(error))
+                self._last = LastCheck(self._last.size, at_ms, fault=error.outside()[0])
             except (TwinwardError, LedgerError, CryptoError) as error:
                 self._last = replace(self._last, trouble=str(error))
             else:
@@ -240,7 +241,7 @@ class LogCheck:
     def note(self, error: LogTampered) -> None:
         """Keep what another look at the log found."""
         with self._running:
-            self._last = replace(self._last, fault=str(error))
+            self._last = replace(self._last, fault=error.outside()[0])
 
 
 def _breathing(going_on: Callable[[], bool]) -> Callable[[], bool]:
