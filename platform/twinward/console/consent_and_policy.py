@@ -76,7 +76,7 @@ def _add_policy(router: APIRouter, console: Console) -> None:
         try:
             then = checked(written)
         except TwinwardError as error:
-            said = " ".join(filter(None, map(in_words, error.outside())))
+            said = "; ".join(filter(None, map(in_words, error.outside())))
             return console.page(
                 request, "policy_preview.html", session, status=400, text=written, refused=said, found=None, doubts=[]
             )
