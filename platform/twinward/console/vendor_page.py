@@ -73,23 +73,7 @@ def known_by(learnt: Learnt, spending: Spending, settings: Settings) -> list[Sen
                 minimum_count=settings.minimum_count,
             )
         )
-    if learnt.groups:
-        found.append(
-            sentence(
-                "It was told of {how_many} in {groups}, the smallest of {smallest}. Groups are kept for ever, so "
-                "the next epoch tells nobody apart either.",
-                how_many=counted("{count} patient", "{count} patients", learnt.told),
-                groups=counted("{count} group", "{count} groups", learnt.groups),
-                smallest=learnt.smallest,
-            )
-        )
-    elif learnt.told:
-        found.append(
-            sentence(
-                "The log says that it was told of {how_many}; the history of releases has no group of them.",
-                how_many=counted("{count} patient", "{count} patients", learnt.told),
-            )
-        )
+    found += _told(learnt)
     if times := asked.get("vendor-key"):
         found.append(
             sentence(
@@ -128,6 +112,28 @@ def known_by(learnt: Learnt, spending: Spending, settings: Settings) -> list[Sen
     if not learnt.whole:
         found.append(sentence("It may be more: older events are still being taken in. Look again in a while."))
     return found or [sentence("Nothing: it was given no answer.")]
+
+
+def _told(learnt: Learnt) -> list[Sentence]:
+    """What it knows by the handles that it was given."""
+    how_many = counted("{count} patient", "{count} patients", learnt.told)
+    if learnt.groups:
+        return [
+            sentence(
+                "It was told of {how_many} in {groups}, the smallest of {smallest}. Groups are kept for ever, so "
+                "the next epoch tells nobody apart either.",
+                how_many=how_many,
+                groups=counted("{count} group", "{count} groups", learnt.groups),
+                smallest=learnt.smallest,
+            )
+        ]
+    if learnt.told:
+        said = sentence(
+            "The log says that it was told of {how_many}; the history of releases has no group of them.",
+            how_many=how_many,
+        )
+        return [said]
+    return []
 
 
 def _spending(one: Spending) -> dict[str, Any]:
