@@ -67,6 +67,7 @@ ASKERS: Final = {
         Action.MATCH: "companies that look for patients like you",
         Action.EXPORT: "companies that receive records",
     },
+    Role.NODE: {Action.COUNT: "the hospital when it watches for outbreaks with others"},
 }
 """Who would have more or less of a record, by what they would do (``overview.consents``)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -25,9 +26,10 @@ def officer(console_house: House) -> AccessContext:
 @pytest.fixture
 def patient(console_house: House, officer: AccessContext) -> Iterator[str]:
     desk = console_house.node.account_desk
-    desk.add_patient("pat", "Pat", PASSWORD, console_house.twins[0], officer)
-    yield "pat"
-    desk.untie("pat", officer)
+    account = f"pat-{secrets.token_hex(4)}"
+    desk.add_patient(account, "Pat", PASSWORD, console_house.twins[0], officer)
+    yield account
+    desk.untie(account, officer)
 
 
 def test_it_counts_who_would_have_more_or_less_and_which_decisions_would_fall_otherwise(
@@ -76,3 +78,21 @@ def test_an_officer_and_a_patient_see_it_and_nothing_is_recorded(
     assert "decisions about you" in looked.text
     assert "this patient" not in looked.text
     assert node.access.consent_of(twin) == before
+
+
+def test_each_choice_can_be_looked_at_before(web: TestClient, console_house: House, patient: str) -> None:
+    twin = console_house.twins[0]
+    version = console_house.node.access.consent_of(twin).version
+    sign_in(web)
+    for choice in CHOICES:
+        looked = web.get("/console/consents", params={"twin": twin, "version": version, "add": choice})
+        assert (choice, looked.status_code) == (choice, 200)
+    web.cookies.clear()
+    sign_in(web, account=patient)
+    token = re.search(r'name="csrf" value="([^"]+)"', web.get("/console/my/consents").text)
+    assert token
+    for choice in CHOICES:
+        form = {"csrf": token[1], "version": str(version), "add": choice}
+        looked = web.post("/console/my/consents/preview", data=form)
+        assert (choice, looked.status_code) == (choice, 200)
+        assert "What would change" in looked.text
