@@ -56,14 +56,15 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
+_RAW: Final = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in _HEADERS.items()]
 
 log = structlog.get_logger("twinward.api")
 
 
 def secure(headers: MutableHeaders, scheme: str) -> None:
     """Put the security headers into an answer: those that it does not have."""
-    for name, value in _HEADERS.items():
-        headers.setdefault(name, value)
+    there = {name for name, _ in headers.raw}
+    headers.raw.extend(one for one in _RAW if one[0] not in there)
     if scheme == "https":
         headers["strict-transport-security"] = HSTS
 

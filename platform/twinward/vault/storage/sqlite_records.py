@@ -12,7 +12,9 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import RecordDamaged
@@ -92,6 +94,8 @@ _FOUND = (
     " JOIN record_head AS h ON h.record_id = t.record_id"
     " JOIN sealed_record AS s ON s.record_id = h.record_id AND s.version = h.version"
 )
+_PACKED = 0
+"""Stands in each column of the one row that says that a tag leads into a segment."""
 _SEGMENTS = f"SELECT {', '.join(SEGMENT_COLUMNS[1:])} FROM segment"  # noqa: S608 - the models' names
 _HEADS = "SELECT record_id, version FROM record_head WHERE twin = ?"
 _Row = tuple[str, int, str, bytes, bytes, int, bytes, int, bytes, bytes, bytes | None]
@@ -110,11 +114,9 @@ class SqliteReader:
         """As ``RecordStore.find_many``; None where there are too many tags or one leads into a segment."""
         if not 0 < len(tags) <= MAX_TAGS:
             return None
-        among = f"({', '.join('?' * len(tags))})"
-        with self._snapshot() as db:
-            if db.execute(f"SELECT 1 FROM segment_tag WHERE tag IN {among} LIMIT 1", tags).fetchone():  # noqa: S608
-                return None
-            rows = db.execute(f"{_FOUND} WHERE t.tag IN {among} ORDER BY t.record_id", tags).fetchall()
+        rows = self._asked(_found_or_packed(len(tags)), (*tags, *tags))
+        if (_PACKED,) * 6 in rows:
+            return None
         found: dict[bytes, Found] = {}
         for tag, twin, record_id, version, category_tag, fingerprint in rows:
             _require((version,), (tag, category_tag, fingerprint))
@@ -131,17 +133,15 @@ class SqliteReader:
 
     def latest(self, record_id: RecordId) -> SealedRow | None:
         """The newest version of a record that stands in a row; None where it does not, or there is no such record."""
-        with self._snapshot() as db:
-            row = db.execute(f"{_NEWEST} WHERE h.record_id = ?", (record_id,)).fetchone()
-        return None if row is None else _sealed(row)
+        rows = self._asked(f"{_NEWEST} WHERE h.record_id = ?", (record_id,))
+        return _sealed(rows[0]) if rows else None
 
     def newest(self, record_ids: Collection[RecordId]) -> list[StoredVersion]:
         """As ``RecordStore.newest``; empty where one of them stands in no row, or there are too many."""
         if not 0 < len(record_ids) <= MAX_IDS:
             return []
         among = f"h.record_id IN ({', '.join('?' * len(record_ids))})"
-        with self._snapshot() as db:
-            rows = db.execute(f"{_NEWEST} WHERE {among} ORDER BY h.record_id", tuple(record_ids)).fetchall()
+        rows = self._asked(f"{_NEWEST} WHERE {among} ORDER BY h.record_id", tuple(record_ids))
         return [_sealed(row) for row in rows] if len(rows) == len(record_ids) else []
 
     def index_state(self, twin: TwinId, category_tags: Sequence[bytes]) -> IndexState:
@@ -173,6 +173,12 @@ class SqliteReader:
                 self._open.pop().close()
         self._local = threading.local()
 
+    def _asked(self, statement: str, given: Sequence[object]) -> list[Any]:
+        """The rows of one statement: one state of the database by itself, so without a transaction around it."""
+        with translated(self._path, RECORDS):
+            db = getattr(self._local, "db", None) or self._connect()
+            return list(db.execute(statement, given))
+
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
         """One state of the database for the statements of a block."""
@@ -190,6 +196,14 @@ class SqliteReader:
             self._open.append(db)
         self._local.db = db
         return db
+
+
+@lru_cache(maxsize=MAX_TAGS)
+def _found_or_packed(tags: int) -> str:
+    """What so many tags find, by record id, and a row of ``_PACKED`` if one leads into a segment. Takes them twice."""
+    among = f"({', '.join('?' * tags)})"
+    packed = f"SELECT {', '.join([str(_PACKED)] * 6)} WHERE EXISTS (SELECT 1 FROM segment_tag WHERE tag IN {among})"  # noqa: S608
+    return f"{packed} UNION ALL {_FOUND} WHERE t.tag IN {among} ORDER BY 3"
 
 
 def _sealed(row: _Row) -> SealedRow:
