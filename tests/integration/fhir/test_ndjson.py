@@ -310,6 +310,52 @@ def test_many_lines_together_say_what_each_alone_says_the_strict_way(lines: list
             assert list(record.readings) == [one for one in alone.readings if one.code in WANTED]
 
 
+CONFIDENTIAL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"valueQuantity": {"value": 40, "unit": "HIV-1 RNA copies/mL"}},
+        {"valueQuantity": {"value": 40, "system": "http://snomed.info/sct", "code": "86406008"}},
+        {
+            "valueQuantity": None,
+            "component": [{"code": {"text": "x"}, "valueQuantity": {"value": 4, "unit": "HIV copies"}}],
+        },
+        {"code": {"text": "HIV test"}, "meta": {"security": [CONFIDENTIAL]}},
+        {"meta": {"security": [CONFIDENTIAL]}},
+    ],
+)
+def test_what_a_line_tells_of_is_filed_as_the_strict_way_files_it(told: dict[str, Any]) -> None:
+    whole = {name: value for name, value in observation(1, **told).items() if value is not None}
+    line = json.dumps(whole).encode()
+    reader = NdjsonReader(())
+    filed = reader._strict(line)
+    found = reader.read(line)
+    assert filed is not None
+    assert found is not None
+    assert found.category is filed.category is not Category.LABS
+    assert all(one is None or one.category is filed.category for one in reader.read_ahead([line, line]))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b'"performer":[{"display":"\xff"}],"meta":{"versionId":"3"}',
+        b'"category":' + b"[" * 3_000 + b"]" * 3_000,
+        b'"note":' + b"[" * 100_000,
+    ],
+)
+def test_bytes_that_no_decoder_takes_are_a_bad_line_and_no_more(tmp_path: Path, piece: bytes) -> None:
+    line = json.dumps(observation(1)).encode().replace(b"{", b"{" + piece + b",", 1)
+    reader = NdjsonReader(())
+    assert reader.read_ahead([line]) == [None]
+    with pytest.raises(BadInput):
+        reader.read(line)
+    (tmp_path / "Observation.ndjson").write_bytes(line + b"\n" + SOURCE + b"\n")
+    assert [number for number, _ in read_lines(tmp_path / "Observation.ndjson")] == [1, 2]
+
+
 def test_plain_lines_are_all_read_together() -> None:
     again = [line.replace(b'"id":"', b'"id":"2') for line in MANY]
     odd = MANY[0].replace(b'"status"', b'"status":"final","status"')

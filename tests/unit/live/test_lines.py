@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from twinward.core.errors import BadInput
-from twinward.live.intake.lines import batches, read_lines
+from twinward.live.intake.lines import Fault, batches, read_lines
 
 
 def line(seq: int, count: int, period_ms: int) -> bytes:
@@ -64,3 +64,9 @@ def test_a_file_of_nothing_but_ends_of_lines_is_not_cut_at_once() -> None:
     assert len(first) == 5_000
     assert peak < 16 * 2**20
     assert [len(one) for one in batches(b"\n \n\nx\n\r\nx")] == [2]
+
+
+def test_a_line_that_nests_without_end_is_one_bad_line() -> None:
+    deep = b'{"seq":2,"subject":5,"zz":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    found = read_lines(b"\n".join([line(1, 1, 1), deep, line(3, 1, 1)]))
+    assert [isinstance(one, Fault) for one in found] == [False, True, False]

@@ -167,7 +167,7 @@ def _begins_document(line: bytes) -> bool:
     """Whether a first line is a Bundle, or the beginning of an object that does not end on it."""
     try:
         return msgspec.json.decode(line, type=_Typed).resourceType == "Bundle"
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return is_left_open(line)
 
 

@@ -25,6 +25,7 @@ from twinward.fhir.bulk.observation_lines import (
     MAX_NUMBER_SLACK,
     MOST_NUMBER,
     SEEN_AT_MOST,
+    UNREADABLE,
     CommonObservation,
     ObservationLines,
 )
@@ -68,7 +69,7 @@ class ObservationColumns:
             if b"\\" not in line:
                 try:
                     ones.append(self._decode(line))
-                except (msgspec.MsgspecError, UnicodeDecodeError):
+                except UNREADABLE:
                     continue
                 places.append(place)
                 plain.append(line)

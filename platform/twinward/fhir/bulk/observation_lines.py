@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from twinward.core.vocabulary import Category
+from twinward.core.vocabulary import SENSITIVE, Category
 from twinward.features.derivation import Measurement
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.json.edits import names_server_meta, object_of, parted, without_server_meta
@@ -39,6 +39,9 @@ MAX_NUMBER_SLACK = 24
 
 LEAST_NUMBER, MOST_NUMBER = 1e-300, 1e300
 """Numbers whose exponent the strict decoder is sure to take; others, and 0 (of which 0e999 is one way), go its way."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the struct's decoder raises for bytes that the strict way has to say something about."""
 
 _FULL_MOMENT = len("2026-01-01T00:00:00Z")
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -115,7 +118,7 @@ class ObservationLines:
         self._encode = msgspec.json.Encoder().encode
         self._codes: dict[tuple[bytes, bytes], _Code] = {}
         self._checked: dict[tuple[str, bytes], frozenset[Category]] = {}
-        self._units: set[tuple[object, object, object]] = set()
+        self._units: dict[tuple[object, object, object], frozenset[Category]] = {}
         elements = kind_of("Observation").elements
         self._is_status, self._is_instant = (_check(elements[name]) for name in ("status", "issued"))
         self._moment = ""
@@ -125,17 +128,19 @@ class ObservationLines:
         one = self._common(line)
         if one is None or not self._conforms(one):
             return None
-        content = line
-        if names_server_meta(bytes(one.meta)):
-            if not self._is_dated(one):
-                return None
-            content = without_server_meta(line)
+        is_dated = names_server_meta(bytes(one.meta))
+        if is_dated and not self._is_dated(one):
+            return None
         readings = self._readings(one)
         code = self._code(bytes(one.category), bytes(one.code))
         told = self._told(one)
         if code is None or told is None or readings is None:
             return None
         sensitivities = told | code.sensitivities
+        if sensitivities >= SENSITIVE:
+            return None  # a label of confidentiality means all of them only where nothing beside it says which
+        # What was left raw is known to be well-formed only now.
+        content = without_server_meta(line) if is_dated else line
         category = filed_under(sensitivities, code.category) if sensitivities else code.category
         subject, reference = one.subject.reference, f"Observation/{one.id}"
         return BulkRecord(subject, "Observation", reference, category, content, (), None, readings, self.if_kept)
@@ -146,7 +151,7 @@ class ObservationLines:
             return None
         try:
             one = self._decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
         again = self._encode(one)
         if again.count(b'"') != line.count(b'"') or len(line) - len(again) > MAX_NUMBER_SLACK:
@@ -212,16 +217,21 @@ class ObservationLines:
     def _is_quantity(self, quantity: _Quantity) -> bool:
         if not LEAST_NUMBER < abs(quantity.value) < MOST_NUMBER:
             return False
+        return self._told_by_unit(quantity) is not None
+
+    def _told_by_unit(self, quantity: _Quantity) -> frozenset[Category] | None:
+        """What a quantity tells of in words and codes: a unit is free text. None where R4 has no such one."""
         unit = quantity.unit, quantity.system, quantity.code
-        if unit in self._units:
-            return True
-        named = {"unit": quantity.unit, "system": quantity.system, "code": quantity.code}
-        given = {name: value for name, value in named.items() if value is not msgspec.UNSET}
-        if given and element_faults("Observation", "valueQuantity", given):
-            return False
-        if len(self._units) < SEEN_AT_MOST:
-            self._units.add(unit)
-        return True
+        found = self._units.get(unit)
+        if found is None:
+            named = {"unit": quantity.unit, "system": quantity.system, "code": quantity.code}
+            given = {name: value for name, value in named.items() if value is not msgspec.UNSET}
+            if given and element_faults("Observation", "valueQuantity", given):
+                return None
+            found = sensitivities_of_part(given)
+            if len(self._units) < SEEN_AT_MOST:
+                self._units[unit] = found
+        return found
 
     def _readings(self, one: CommonObservation) -> tuple[Measurement, ...] | None:
         """As ``measurements_of``, of the wanted codes; None where the moment is the strict way's to read."""
@@ -270,6 +280,8 @@ class ObservationLines:
                 if known is None:
                     return None
                 told |= known.sensitivities
+        for quantity in self._quantities(one):
+            told |= self._told_by_unit(quantity) or _NOTHING
         raw = (one.meta, one.performer, one.valueCodeableConcept, one.interpretation, one.referenceRange)
         for name, element in zip(_RAW, raw, strict=True):
             if element is not _NONE:
@@ -283,6 +295,10 @@ class ObservationLines:
             if reference is not msgspec.UNSET and reference.display is not msgspec.UNSET:
                 told |= sensitivities_of_part(reference.display)
         return told
+
+    def _quantities(self, one: CommonObservation) -> list[_Quantity]:
+        parts = [] if one.component is msgspec.UNSET else [part.valueQuantity for part in one.component]
+        return parts if one.valueQuantity is msgspec.UNSET else [one.valueQuantity, *parts]
 
     def _told_by(self, name: str, raw: bytes) -> frozenset[Category] | None:
         found = self._checked.get((name, raw))

@@ -70,6 +70,7 @@ class _Whose(msgspec.Struct, frozen=True):
 _LINE: Final = msgspec.json.Decoder(_Line)
 _NUMBERED: Final = msgspec.json.Decoder(_Numbered)
 _WHOSE: Final = msgspec.json.Decoder(_Whose)
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def read_line(line: bytes) -> Reading | Fault:
         return _fault(line, str(error))
     except msgspec.ValidationError as error:
         return _fault(line, _said(error))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return Fault(None, "the line is no JSON object", line)
 
 
@@ -178,11 +179,11 @@ def _reading(line: _Line) -> Reading:
 def _fault(line: bytes, detail: str) -> Fault:
     try:
         seq = _NUMBERED.decode(line).seq
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return Fault(None, detail, line)
     try:
         whose = _WHOSE.decode(line)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return Fault(seq, detail, line)
     subject = whose.subject if _SUBJECT.fullmatch(whose.subject) else ""
     device = whose.device if NAME.fullmatch(whose.device) else ""
