@@ -8,6 +8,7 @@ types that a FHIR resource is shown as, and the links from a resource that was w
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,11 +105,16 @@ _UNSENT = "422"
 
 def complete(app: FastAPI) -> None:
     """Have an app's document say what every route may answer. Call once, in place of nothing else."""
-    derive = app.openapi
+    derive, making = app.openapi, threading.Lock()
+    made: list[dict[str, Any]] = []  # FastAPI keeps its own before it is whole
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is not None:
-            return app.openapi_schema
+        with making:
+            if not made:
+                made.append(whole())
+            return made[0]
+
+    def whole() -> dict[str, Any]:
         open_all(app.router.routes)
         document = derive()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})

@@ -6,7 +6,8 @@ behind doors, and a node that starts makes what everybody waits for: FHIR, token
 
 A door is opened once, whole or not at all, by whoever comes first: in a thread, so that nobody else waits for it
 (``Opening``). From then on its routes are tried where it stands, as FastAPI's router tries its own: which of them fits,
-what is said of a wrong method, and where a slash is missing are the same. The OpenAPI document opens all.
+what is said of a wrong method, and where a slash is missing are the same. The OpenAPI document opens all, and is made
+there as well: any stranger may ask for it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
-from fastapi.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -81,17 +82,24 @@ class Door(BaseRoute):
 
 
 class Opening:
-    """ASGI middleware: opens a request's door before its route is looked for, in a thread."""
+    """ASGI middleware: opens a request's door before its route is looked for, in a thread.
+
+    One at a time, so that those who come to one door together hold one thread, and not all that others are served by.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._one = CapacityLimiter(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
-            for route in scope["app"].router.routes:
+            app = scope["app"]
+            if scope["path"] == app.openapi_url:
+                await to_thread.run_sync(app.openapi, limiter=self._one)
+            for route in app.router.routes:
                 if isinstance(route, Door) and not route.is_open and route.leads_to(scope["path"]):
-                    await run_in_threadpool(getattr, route, "original_router")
+                    await to_thread.run_sync(getattr, route, "original_router", limiter=self._one)
         await self._app(scope, receive, send)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
@@ -140,3 +142,25 @@ def test_the_document_describes_what_nobody_came_to_yet() -> None:
     assert app.openapi() == app_with(added).openapi()
     assert door.is_open
     assert TestClient(app).get(f"{BEDS}/7").json() == {"number": 7}
+
+
+@pytest.mark.parametrize("path", [f"{BEDS}/7", "/openapi.json"])
+def test_others_are_served_while_many_wait_for_a_door(path: str) -> None:
+    served, waited = Event(), []
+
+    def fill(router: APIRouter) -> None:
+        waited.append(served.wait(20))
+        add_beds(router)
+
+    app, _ = behind(fill)
+
+    async def come() -> list[int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as client:
+            coming = [asyncio.create_task(client.get(path)) for _ in range(60)]  # more than there are threads
+            await asyncio.sleep(0.2)
+            other = await client.get("/api/other")
+            served.set()
+            return [other.status_code, *(one.status_code for one in await asyncio.gather(*coming))]
+
+    assert asyncio.run(come()) == [200] * 61
+    assert waited == [True]
