@@ -1,24 +1,37 @@
-"""The console's page of outbreaks: alerts in force, periods of daily counts, what they cost."""
+"""The console's page of outbreaks: alerts in force, periods of daily counts, what they cost; approving one.
+
+An invitation is pasted, read in plain words, and approved from there; nothing of it is kept before it is approved.
+"""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
 
 from twinward.access.interfaces import AccessContext
+from twinward.access.justification import MAX_CHARS, bounded
 from twinward.console.pages import Console
-from twinward.console.sessions import PATH
+from twinward.console.sessions import PATH, require_csrf
 from twinward.console.viewer import gettext, message
+from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
     from twinward.outbreak.agreeing import PeriodStanding
+    from twinward.outbreak.agreement import PeriodTerms
     from twinward_contracts.bindings import OutbreakState
 
 PAGE: Final = f"{PATH}/outbreaks"
+MOST_BYTES: Final = 256 << 10
+"""The longest invitation (``federation.signed_json.MAX_BYTES``, which is loaded with studies)."""
+
+_Invitation = Annotated[str, Form(max_length=MOST_BYTES)]
+_Reason = Annotated[str, Form(max_length=4 * MAX_CHARS)]
+_Csrf = Annotated[str, Form(max_length=64)]
+_Period = Annotated[str, Form(pattern=r"^[0-9a-f]{64}$")]
 _STATES = {
     "withdrawn": (message("withdrawn"), "plain"),
     "unpaid": (message("approved, not paid for yet"), "warn"),
@@ -28,8 +41,12 @@ _STATES = {
 
 
 def add_outbreaks(router: APIRouter, console: Console) -> None:
-    """Add the page to the pages' router."""
+    """Add the page and its forms to the pages' router."""
+    _add_page(router, console)
+    _add_decisions(router, console)
 
+
+def _add_page(router: APIRouter, console: Console) -> None:
     @router.get("/outbreaks")
     def outbreaks(request: Request) -> Response:
         from twinward.overview.outbreaks import outbreak_standing
@@ -44,7 +61,87 @@ def add_outbreaks(router: APIRouter, console: Console) -> None:
             periods=[_period(one) for one in found.periods],
             alerts=[_alert(one) for one in found.alerts],
             left=found.left,
+            most=MOST_BYTES,
         )
+
+    @router.post("/outbreaks/invitation")
+    def invitation(request: Request, invitation: _Invitation, csrf: _Csrf) -> Response:
+        from twinward.node.outbreak_releases import invited_period
+
+        session = console.sessions.officer(request, fresh=PAGE)
+        require_csrf(session, csrf)
+        console.permit(session, "outbreak invitation")
+        text = _file(invitation)
+        asked, left = invited_period(console.node, text, AccessContext(session.principal, Purpose.COMPLIANCE))
+        return console.page(
+            request,
+            "outbreak_invitation.html",
+            session,
+            text=text.decode(),
+            period=_terms(asked.terms),
+            coordinator=asked.coordinator,
+            keys=[
+                (name, key.hex(), name == console.node.settings.tenant) for name, key in sorted(asked.roster.items())
+            ],
+            left=left,
+            enough=asked.terms.cost <= left,
+        )
+
+
+def _add_decisions(router: APIRouter, console: Console) -> None:
+    def asked(request: Request, csrf: str, reason: str, *, fresh: str = "") -> AccessContext:
+        session = console.sessions.officer(request, fresh=fresh)
+        require_csrf(session, csrf)
+        said = bounded(reason)
+        if not said:
+            raise BadInput(
+                message("a decision on daily counts has a reason"), hint=message("one sentence; it stays in the log")
+            )
+        return AccessContext(session.principal, Purpose.COMPLIANCE, said, detail=(("via", "console"),))
+
+    @router.post("/outbreaks/approve")
+    def approve(request: Request, invitation: _Invitation, reason: _Reason, csrf: _Csrf) -> Response:
+        from twinward.node.outbreak_releases import releases_of
+        from twinward.outbreak.agreement import PeriodInvitation
+
+        by, tenant = asked(request, csrf, reason, fresh=PAGE), console.node.settings.tenant
+        text = _file(invitation)
+        name = PeriodInvitation.parse(text).terms.name
+        with releases_of(console.node, tenant, by) as (releases, known_as):
+            content = releases.approve(known_as, text)
+        file = f"{name}.{tenant}.approval.json"
+        headers = {"content-disposition": f'attachment; filename="{file}"', "cache-control": "no-store"}
+        return Response(content, media_type="application/json", headers=headers)
+
+    @router.post("/outbreaks/withdraw")
+    def withdraw(request: Request, period: _Period, reason: _Reason, csrf: _Csrf) -> Response:
+        from twinward.node.outbreak_releases import releases_of
+
+        by = asked(request, csrf, reason)
+        with releases_of(console.node, console.node.settings.tenant, by) as (releases, known_as):
+            releases.withdraw(known_as, releases.invitation_of(bytes.fromhex(period)))
+        return RedirectResponse(PAGE, status_code=303)
+
+
+def _file(pasted: str) -> bytes:
+    """The invitation's file as it was before a browser sent it."""
+    return pasted.replace("\r\n", "\n").strip().encode() + b"\n"
+
+
+def _terms(terms: PeriodTerms) -> dict[str, Any]:
+    return {
+        "fingerprint": terms.fingerprint().hex(),
+        "name": terms.name,
+        "syndromes": ", ".join(terms.syndromes),
+        "hospitals": ", ".join(terms.hospitals),
+        "first": str(terms.first_day),
+        "last": str(terms.last_day),
+        "days": terms.days,
+        "epsilon": f"{terms.epsilon:g}",
+        "delta": f"{terms.delta:g}",
+        "honest": terms.honest,
+        "cost": terms.cost,
+    }
 
 
 def _period(one: PeriodStanding) -> dict[str, Any]:
@@ -53,16 +150,9 @@ def _period(one: PeriodStanding) -> dict[str, Any]:
     if state == "running" and one.released == terms.days:
         state = "over"
     said, badge = _STATES[state]
-    return {
-        "name": terms.name,
-        "syndromes": ", ".join(terms.syndromes),
-        "hospitals": ", ".join(terms.hospitals),
-        "first": str(terms.first_day),
-        "last": str(terms.last_day),
+    return _terms(terms) | {
         "released": one.released,
-        "days": terms.days,
-        "epsilon": f"{terms.epsilon:g}",
-        "cost": terms.cost,
+        "approved": one.approved,
         "officer": one.officer,
         "state": gettext(said),
         "badge": badge,

@@ -17,7 +17,7 @@ from twinward.node.node import Node
 from twinward.node.study_approvals import abroad, member, names_here
 from twinward.node.study_source import log_room, memory_of
 from twinward.outbreak.agreeing import Conditions, ReleaseParts
-from twinward.outbreak.agreement import PeriodTerms
+from twinward.outbreak.agreement import PeriodInvitation, PeriodTerms
 from twinward.outbreak.releases import Releases
 from twinward.twins.read.cohorts import ConditionReader
 
@@ -69,6 +69,24 @@ def releases_of(node: Node, name: str, by: AccessContext) -> Iterator[tuple[Rele
                 own.clock,
             )
             yield Releases(parts), abroad(by, one, node)
+
+
+def invited_period(node: Node, content: bytes, by: AccessContext) -> tuple[PeriodInvitation, int]:
+    """An invitation to this home's own hospital, before it is approved; what is left of its privacy budget.
+
+    The budget is in millionths of 1/σ². Nothing is kept or logged.
+
+    Raises:
+        InvitationInvalid, OutbreakInvalid: it is none, was altered, is not to this hospital under its own key, or keeps
+            less than it promises.
+        Unavailable: the chain does not answer.
+    """
+    asked = PeriodInvitation.parse(content)
+    asked.terms.require_enough_noise()
+    with member(node, node.settings.tenant) as own:
+        asked.require_own(own.identity())
+    with releases_of(node, node.settings.tenant, by) as (releases, _):
+        return asked, releases.budget_left()
 
 
 def roster_of(node: Node, terms: PeriodTerms, keys: Sequence[StudyKey]) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from twinward.access.interfaces import AccessContext, AccessControl
 from twinward.core.clock import Clock
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, TwinId
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, RoundSecret, new_private_key
@@ -154,11 +155,16 @@ class Agreeing:
         request = request_of(invitation.proof)
         paid = self._ledger().of_request(request)
         if paid is not None and request not in parts.memory.signed_requests(period):
-            raise forgotten(terms, "it was paid for before this home knew of it")
+            raise forgotten(terms, sentence("it was paid for before this home knew of it"))
         left = asked(lambda: parts.contract.remaining_privacy(self._hospital, COHORT))
         if paid is None and terms.cost > left:
             raise BudgetExhausted(
-                f"{self._hospital} has {left} millionths of 1/σ² left; this period costs {terms.cost}",
+                sentence(
+                    "{hospital} has {left} millionths of 1/σ² left; this period costs {cost}",
+                    hospital=self._hospital,
+                    left=left,
+                    cost=terms.cost,
+                ),
                 hint="agree on a smaller ε, or raise the cap: `twinward consortium propose`",
             )
         self._decide_study(by, "approve", terms, ("invitation", digest_of(content)))
@@ -169,6 +175,13 @@ class Agreeing:
         message = _reserve_message(parts.contract, invitation)
         budget = BudgetSignature(parts.witness.bls_public_key, bls.sign(parts.witness.bls_secret_key, message))
         return PeriodApproval(period, self._hospital, round_key, budget).signed(parts.identity)
+
+    def invitation_of(self, period: bytes) -> bytes:
+        """The invitation that was approved of a period, by its fingerprint. Raises ``NotApproved``."""
+        kept = self._parts.store.period(period)
+        if kept is None:
+            raise NotApproved(sentence("no officer of {hospital} approved such a period", hospital=self._hospital))
+        return kept.invitation
 
     def withdraw(self, by: AccessContext, content: bytes) -> PeriodTerms:
         """Take an approval back: nothing is released from then on. Raises ``NotApproved`` where there is none."""
@@ -241,9 +254,14 @@ class Agreeing:
         approved = decided is not None and decided.approved and kept is not None
         if not approved or decided is None or kept is None or decided.invitation != digest_of(kept.invitation):
             taken_back = decided is not None and not decided.approved
-            who = self._hospital if taken_back else f"no officer of {self._hospital}"
+            whose = {"hospital": self._hospital, "period": terms.name}
+            said = (
+                sentence("{hospital} took back its approval of the period {period}", **whose)
+                if taken_back
+                else sentence("no officer of {hospital} approved the period {period}", **whose)
+            )
             raise NotApproved(
-                f"{who} {'took back its approval of' if taken_back else 'approved'} the period {terms.name}",
+                said,
                 hint="its officer approves it: `twinward outbreak approve INVITATION --as OFFICER`",
             )
 
@@ -302,6 +320,6 @@ def require_pays(found: ReservedPrivacy | None, hospital: str, terms: PeriodTerm
 def forgotten(terms: PeriodTerms, why: str) -> ReleaseForgotten:
     """The error for a home that does not know what it released."""
     return ReleaseForgotten(
-        f"nothing more is released of {terms.name} here: {why}",
+        sentence("nothing more is released of {period} here: {why}", period=terms.name, why=why),
         hint="a second answer would tell more than was paid for; agree on a new period, for the days that follow",
     )

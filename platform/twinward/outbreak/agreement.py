@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from twinward.core.sentences import sentence
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, SignedRoundKey, verify_round_keys
 from twinward.federation.errors import InvitationInvalid, KeyRefused
 from twinward.federation.models import BudgetSignature
@@ -97,7 +98,8 @@ class PeriodTerms(_Written):
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)
             faults = "; ".join(".".join(map(str, one["loc"]))[:80] + " " + one["msg"] for one in found)
-            raise OutbreakInvalid(f"this period cannot be run as written: {faults}", hint=_HINT) from None
+            said = sentence("this period cannot be run as written: {faults}", faults=faults)
+            raise OutbreakInvalid(said, hint=_HINT) from None
 
     @classmethod
     def promising(
@@ -114,7 +116,13 @@ class PeriodTerms(_Written):
         needed = Period(self.days, self.levels, self.epsilon, self.delta, len(self.syndromes)).variance
         if self.variance < needed:
             raise OutbreakInvalid(
-                f"a variance of {self.variance} does not keep ε {self.epsilon:g}, δ {self.delta:g}: {needed} does",
+                sentence(
+                    "a variance of {variance} does not keep ε {epsilon}, δ {delta}: {needed} does",
+                    variance=self.variance,
+                    epsilon=f"{self.epsilon:g}",
+                    delta=f"{self.delta:g}",
+                    needed=needed,
+                ),
                 hint="whoever invited makes the period anew",
             )
 
@@ -182,33 +190,37 @@ class PeriodInvitation:
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """An invitation that its coordinator signed. Raises ``InvitationInvalid``, ``OutbreakInvalid``."""
-        return cls.of(read_fields(raw, "a period's invitation"))
+        return cls.of(read_fields(raw, sentence("a period's invitation")))
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self:
         """As ``parse``, of the members of its file."""
-        found = _checked(_InvitationFile, fields, "a period's invitation")
+        found = _checked(_InvitationFile, fields, sentence("a period's invitation"))
         terms = PeriodTerms.parse(found.terms)
         roster = {name: bytes.fromhex(key) for name, key in found.roster.items()}
         made = cls(terms, roster, found.coordinator, found.account, bytes.fromhex(found.proof))
         made.require_whole()
-        verify_fields(fields, roster[made.coordinator], _INVITATION, "the period's invitation")
+        verify_fields(fields, roster[made.coordinator], _INVITATION, sentence("the period's invitation"))
         return made
 
     def require_whole(self) -> None:
         """Raise ``InvitationInvalid`` unless the keys are those of the terms' hospitals, each its own."""
         if set(self.roster) != set(self.terms.hospitals):
             odd = ", ".join(sorted(set(self.roster) ^ set(self.terms.hospitals)))
-            raise InvitationInvalid(f"the keys are not those of the period's hospitals: {odd}", hint=_ASK_KEYS)
+            said = sentence("the keys are not those of the period's hospitals: {odd}", odd=odd)
+            raise InvitationInvalid(said, hint=_ASK_KEYS)
         if len(set(self.roster.values())) != len(self.roster):
             raise InvitationInvalid("two hospitals have the same study key", hint=_ASK_KEYS)
         if self.coordinator not in self.roster:
-            raise InvitationInvalid(f"{self.coordinator} coordinates a period that it is no hospital of")
+            raise InvitationInvalid(
+                sentence("{hospital} coordinates a period that it is no hospital of", hospital=self.coordinator)
+            )
 
     def require_own(self, identity: HospitalIdentity) -> None:
         """Raise ``InvitationInvalid`` unless it is to this hospital, under its own key."""
         if self.roster.get(identity.name) != identity.public_key:
-            raise InvitationInvalid(f"this period is not of {identity.name} under its own study key", hint=_ASK_KEYS)
+            said = sentence("this period is not of {hospital} under its own study key", hospital=identity.name)
+            raise InvitationInvalid(said, hint=_ASK_KEYS)
 
     def signed(self, identity: HospitalIdentity) -> bytes:
         """The file, signed by the coordinating hospital. Raises ``InvitationInvalid`` where it is not that one."""
@@ -264,11 +276,18 @@ class PeriodApproval:
     @classmethod
     def of(cls, fields: Mapping[str, Any], invitation: PeriodInvitation) -> Self:
         """An approval of this very period by one of its hospitals. Raises ``InvitationInvalid``."""
-        found = _checked(_ApprovalFile, fields, "an approval of a period")
+        found = _checked(_ApprovalFile, fields, sentence("an approval of a period"))
         period = invitation.terms.fingerprint()
         if found.hospital not in invitation.roster or bytes.fromhex(found.period) != period:
-            raise InvitationInvalid(f"{found.hospital} approved another period, or is no hospital of this one")
-        verify_fields(fields, invitation.roster[found.hospital], _APPROVAL, f"the approval of {found.hospital}")
+            raise InvitationInvalid(
+                sentence("{hospital} approved another period, or is no hospital of this one", hospital=found.hospital)
+            )
+        verify_fields(
+            fields,
+            invitation.roster[found.hospital],
+            _APPROVAL,
+            sentence("the approval of {hospital}", hospital=found.hospital),
+        )
         key, signature = bytes.fromhex(found.round_key), bytes.fromhex(found.round_signature)
         budget = BudgetSignature(bytes.fromhex(found.budget_key), bytes.fromhex(found.budget_signature))
         return cls(period, found.hospital, SignedRoundKey(found.hospital, period, ATTEMPT, key, signature), budget)
@@ -291,11 +310,11 @@ class AgreedPeriod:
     @classmethod
     def join(cls, invitation: bytes, approvals: Sequence[bytes]) -> Self:
         """An invitation and every hospital's approval, as files. Raises as ``parse``."""
-        parts = [read_fields(one, "an approval of a period") for one in approvals]
+        parts = [read_fields(one, sentence("an approval of a period")) for one in approvals]
         parts.sort(key=lambda one: str(one.get("hospital")))
         fields = {
             "kind": "twinward/outbreak-agreed/1",
-            "invitation": read_fields(invitation, "a period's invitation"),
+            "invitation": read_fields(invitation, sentence("a period's invitation")),
             "approvals": parts,
         }
         return cls.parse(json.dumps(fields, indent=1).encode())
@@ -303,7 +322,7 @@ class AgreedPeriod:
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """An agreed period. Raises ``InvitationInvalid``, which names who is missing, and ``OutbreakInvalid``."""
-        fields = read_fields(raw, "an agreed period")
+        fields = read_fields(raw, sentence("an agreed period"))
         parts, written = fields.get("approvals"), fields.get("invitation")
         known = fields.keys() == {"kind", "invitation", "approvals"} and fields["kind"] == "twinward/outbreak-agreed/1"
         if not known or not isinstance(parts, list) or not isinstance(written, dict):
@@ -314,7 +333,10 @@ class AgreedPeriod:
         missing = sorted(set(invitation.terms.hospitals) - set(names))
         if missing:
             raise InvitationInvalid(
-                f"{', '.join(missing)} did not approve this period, or its approval is not among these",
+                sentence(
+                    "{hospitals} did not approve this period, or its approval is not among these",
+                    hospitals=", ".join(missing),
+                ),
                 hint="`twinward outbreak approve` at that hospital writes it",
             )
         keys, period = [one.round_key for one in approvals], invitation.terms.fingerprint()
@@ -347,4 +369,5 @@ def _checked(model: type[_Model], fields: Mapping[str, Any], what: str) -> _Mode
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))[:80]
-        raise InvitationInvalid(f"this is not {what}: {where}: {first['msg']}", hint=_HINT) from None
+        said = sentence("this is not {what}: {where}: {fault}", what=what, where=where, fault=first["msg"])
+        raise InvitationInvalid(said, hint=_HINT) from None
