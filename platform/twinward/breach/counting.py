@@ -10,7 +10,9 @@ A count within one size of the log comes out alike however often it is begun.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessContext, AccessControl, Permit, Principal
 from twinward.breach.affected import Affected
 from twinward.breach.errors import BreachConflict
@@ -75,12 +77,8 @@ class Counting:
         if waits:
             self.go_on()
         elif case.assessment is not None and not self.standing(name).trouble:
-            read = case  # by the permit of the page: one that grows old meanwhile is refused, and the page says so
-            self._beside.begin(
-                _reads(name),
-                case.assessment.size,
-                lambda told: self._breaches.affected(permit, read, told),
-            )
+            read = case
+            self._beside.begin(_reads(name), case.assessment.size, lambda told: self._read(permit, read, told))
         self.standing(name, MOMENT_S)
         case = self._breaches.case(permit, name)
         return case, self._breaches.held(permit, case)
@@ -89,6 +87,13 @@ class Counting:
         """How a case's count stands, or the reading of who was counted; once it is done, or so long has passed."""
         counts = self._beside.standing(_counts(name), wait_s)
         return counts if counts.running or counts.trouble else self._beside.standing(_reads(name), wait_s)
+
+    def _read(self, permit: Permit, case: BreachCase, told: Told) -> None:
+        """By the permit of the page; where it grew old, before its turn or within it, one that lasts is decided."""
+        try:
+            self._breaches.affected(permit, case, told)
+        except PermitInvalid:
+            self._breaches.affected(self._access.decide(replace(permit.request, lasting=True)), case, told)
 
     def _begin(self, case: BreachCase) -> None:
         asked = case.asked

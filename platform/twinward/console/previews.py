@@ -41,18 +41,22 @@ class WaitingPreviews:
     def of(self, permit: Permit, proposal: Proposal, then: Policy) -> Looked | None:
         """What a proposal would change; None where that is not known yet, which is begun here and waited for a moment.
 
-        ``permit`` is one to audit, naming no twin.
+        ``permit`` is one to audit, naming no twin; where it grew old before its turn came, it is decided, and logged,
+        anew.
         """
         name = self._name(proposal)
         if name not in self._kept:
 
             def look(told: Told) -> None:
                 at_ms = self._node.clock.now_ms()
-                found = preview_of(self._node, permit, then, told=lambda done: told(min(done, LAST), LAST))
-                with self._mutex:
-                    self._kept[name] = Looked(at_ms, found)
-                    while len(self._kept) > _KEPT:
-                        self._kept.popitem(last=False)
+                for found in self._node.access.opened(permit, lambda one: preview(one, told)):
+                    with self._mutex:
+                        self._kept[name] = Looked(at_ms, found)
+                        while len(self._kept) > _KEPT:
+                            self._kept.popitem(last=False)
+
+            def preview(one: Permit, told: Told) -> Preview:
+                return preview_of(self._node, one, then, told=lambda done: told(min(done, LAST), LAST))
 
             if not self.standing(proposal).trouble:
                 self._node.beside.begin(name, LAST, look)

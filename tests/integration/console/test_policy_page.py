@@ -15,6 +15,8 @@ from tests.integration.console.test_console import sign_in
 from tests.integration.console.test_emergencies_page import csrf
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, AccessRequest
+from twinward.access.permits import PERMIT_LIFETIME_MS
+from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Category, Purpose
 
 PAGE = "/console/policy"
@@ -62,7 +64,9 @@ def test_a_change_is_previewed_proposed_approved_and_brought_back(web: TestClien
     assert node.access.check(read).permitted
 
 
-def test_what_waits_is_looked_at_beside_the_page_and_once(web: TestClient, console_house: House) -> None:
+def test_what_waits_is_looked_at_beside_the_page_and_once(
+    web: TestClient, console_house: House, clock: FixedClock
+) -> None:
     node, goes_on = console_house.node, threading.Event()
     sign_in(web)
     page = web.get(PAGE).text
@@ -77,6 +81,7 @@ def test_what_waits_is_looked_at_beside_the_page_and_once(web: TestClient, conso
     size = console_house.size()
     assert web.get(f"{PAGE}/{name}/progress").json()["running"]
     assert console_house.size() == size, "how far it is shows no event"
+    clock.advance(PERMIT_LIFETIME_MS + 1)  # what is before it took longer than the page's permit lasts
     goes_on.set()
     page = settled(web, PAGE)
     assert "would come out otherwise" in page
