@@ -199,7 +199,7 @@ def ingesting(scale: Scale) -> list[Row]:
     def fresh_bundle() -> None:
         entry = [{"resource": one} for one in observations(ward.patients[:1], each, ward.chance)]
         entry.append({"resource": ward.patients[0]})
-        bundles[:] = [json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entry}).encode()]
+        bundles[:] = [ndjson([{"resourceType": "Bundle", "type": "collection", "entry": entry}])]  # patients as kept
 
     def bundle() -> None:
         for one in patient_imports(read_bundle(bundles[0])):
