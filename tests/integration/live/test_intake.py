@@ -293,10 +293,21 @@ def test_gaps_and_quarantine_have_bounds_and_the_sender_keeps_the_rest(
 def test_too_many_at_once_are_told_to_come_again(ward: Ward) -> None:
     ward.admit("ann")
     with ExitStack() as others:
-        for _ in range(intake.MOST_WAITING):
-            others.enter_context(ward.live.intake._batches.one())
+        for number in range(intake.MOST_WAITING):
+            others.enter_context(ward.live.intake._batches.one(f"gateway-{number}"))
         with pytest.raises(IntakeBusy):
             ward.send(ward.line(subject="Patient/ann"))
+    assert outcomes(ward.send(ward.line(subject="Patient/ann"))) == [Outcome.STORED]
+
+
+def test_one_account_cannot_take_every_place_there_is(ward: Ward) -> None:
+    ward.admit("ann")
+    with ExitStack() as own:
+        for _ in range(intake.MOST_WAITING // 2):
+            own.enter_context(ward.live.intake._batches.one(FILING.principal.id))
+        with pytest.raises(IntakeBusy):
+            ward.send(ward.line(subject="Patient/ann"))
+        own.enter_context(ward.live.intake._batches.one("another"))
     assert outcomes(ward.send(ward.line(subject="Patient/ann"))) == [Outcome.STORED]
 
 

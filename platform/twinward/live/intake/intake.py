@@ -40,11 +40,11 @@ from twinward.live.storage.series import SeriesSealer, runs_of
 from twinward.live.storage.sources import SourceAt
 
 MOST_WAITING: Final = 16
-"""Batches that wait for their turn; one more is told to come again."""
+"""Batches that wait for their turn, of one account half of them; one more is told to come again."""
 MOST_TOGETHER: Final = 32
 """Messages that share a commit."""
 MOST_MESSAGES: Final = 64
-"""Messages that wait for theirs, two commits' worth; one more is told to come again."""
+"""Messages that wait for theirs, two commits' worth, of one account one; one more is told to come again."""
 Item = Reading | Fault
 Watcher = Callable[[Tables, Sequence[Placed]], None]
 """Told of what is stored, within the transaction that stores it."""
@@ -96,8 +96,8 @@ class Intake:
         self._parts = parts
         self._permits = WritePermits(parts.access, parts.verifier)
         self._sealer = SeriesSealer()
-        self._batches = Turns(MOST_WAITING, 0, "batches")
-        self._messages = Turns(MOST_MESSAGES, 0, "messages")
+        self._batches = Turns(MOST_WAITING, 0, "batches", MOST_WAITING // 2)
+        self._messages = Turns(MOST_MESSAGES, 0, "messages", MOST_MESSAGES // 2)
         self._watcher = watcher
         self._lock = threading.Lock()
         self._together: dict[tuple[AccessContext, str], Together[_Job]] = {}
@@ -117,7 +117,7 @@ class Intake:
         require_name(source, "source")
         self.require(context)
         subjects = self._subjects_of(items)
-        with self._batches.one(), self._parts.database.writing() as tables:
+        with self._batches.one(context.principal.id), self._parts.database.writing() as tables:
             at = tables.sources.find(context.principal.id, source)
             return self._taken(tables, at, context, items, subjects)
 
@@ -136,7 +136,7 @@ class Intake:
         """
         require_name(source, "source")
         self.require(context)
-        with self._messages.one():
+        with self._messages.one(context.principal.id):
             job = _Job(message, items, self._subjects_of(items))
             self._together_of(context, source).done(job)
         if job.error is not None:
@@ -226,7 +226,7 @@ class Intake:
         )
         answers = []
         for one in readable:
-            with self._batches.one(), self._parts.database.writing() as tables:
+            with self._batches.one(context.principal.id), self._parts.database.writing() as tables:
                 answers.append(self._replayed(tables, context, one, subjects))
         return answers
 
