@@ -61,6 +61,10 @@ class Ring:
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(sql).fetchall()
 
+    def write(self, sql: str) -> None:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(sql)
+
     def wrapping(self) -> dict[int, tuple[int, bytes]]:
         """Number → KEK version, wrapped."""
         found = self.rows("SELECT number, kek_version, wrapped FROM wrapping_key")
@@ -195,6 +199,19 @@ def test_a_neighbour_that_does_not_open_stops_an_erasure_before_anything_is_gone
     assert ring.keyring.unfinished() == []
     for twin in (first, third):
         assert ring.keyring.audit_key(twin)
+
+
+@pytest.mark.parametrize("named", [0, 2])
+def test_a_row_that_names_another_wrapping_key_does_not_keep_its_own_from_being_renewed(ring: Ring, named: int) -> None:
+    """Whoever writes the database puts the row back afterwards: its wrapping key must not have been carried on."""
+    ring.make(FEW + 1)
+    doomed, _, own, _ = next(one for one in ring.stolen() if one[2] == 1)
+    ring.write(f"UPDATE wrapped_twin_key SET wrapping_key = {named}, kek_version = 1 WHERE twin = '{doomed}'")
+    ring.keyring.shred(doomed)
+    ring.keyring.rotate()
+    ring.keyring.retire()
+    assert own not in ring.opened([ring.wrapping()])
+    assert ring.keyring.census().wrapped == {2: FEW}
 
 
 def test_many_keys_are_fetched_with_one_call_a_wrapping_key(ring: Ring) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, union, union_all, update
@@ -134,18 +134,21 @@ class WrappedKeys:
     def shred(self, connection: Connection, doomed: Sequence[PendingShred]) -> list[tuple[bytes, ...]]:
         """Destroy the keys that open what is doomed; return the tags of each one's categories that went.
 
-        What wrapped them is renewed: no copy of a key that went is ever opened by what is kept here.
+        What wrapped them is renewed: no copy of a key that went is ever opened by what is kept here. Where a row does
+        not open under the wrapping key that it names, another may be what wrapped it, and all of them are renewed:
+        whoever can write the database would have that one carried on, and put the row back.
 
         Raises:
             TwinNotFound: there was never such a twin.
             TwinShredded: categories of a twin that is gone altogether.
             RecordDamaged: another key under the same wrapping key does not open.
         """
-        tags, behind = [], set()
+        tags, behind = [], set[int]()
         for one in doomed:
             row = connection.execute(_with_outer.where(_keys.c.twin == one.twin)).first()
+            if row is not None:
+                behind |= self._wrapped_by(connection, row)
             tags.append(self._renew(connection, one, row) if one.categories else self._delete(connection, one.twin))
-            behind |= {row.wrapping_key} - {0} if row is not None else set()
         for number in sorted(behind):
             self.wrapping.renew(connection, number, self._newest_kek())
         return tags
@@ -153,6 +156,15 @@ class WrappedKeys:
     def is_shredded(self, connection: Connection, twin: TwinId) -> bool:
         """Whether a twin's key was destroyed on purpose."""
         return connection.execute(select(_shredded.c.twin).where(_shredded.c.twin == twin)).first() is not None
+
+    def _wrapped_by(self, connection: Connection, row: Row[Any]) -> set[int]:
+        """The wrapping keys that may have wrapped a row's key: the one that it names, if it opens under that one."""
+        with suppress(RecordDamaged, TwinShredded):
+            self.open(row)
+            return {row.wrapping_key} - {0}
+        if not isinstance(row.wrapping_key, int):
+            raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
+        return {row.wrapping_key, *connection.execute(select(_wrapping.c.number)).scalars()} - {0}
 
     def _delete(self, connection: Connection, twin: TwinId) -> tuple[bytes, ...]:
         deleted = connection.execute(delete(_keys).where(_keys.c.twin == twin)).rowcount
