@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from twinward_ledger.formats.leaf import Leaf, LeafKind
@@ -21,9 +23,11 @@ from pathlib import Path
 from twinward_ledger.formats.leaf import Leaf, LeafKind
 from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
-store = SqliteLogStore(Path(sys.argv[1]))
-store.append([Entry(Leaf(LeafKind.NODE, n, bytes(32)).encode(), b"visitor", ()) for n in range(200)])
-store.close()
+for _ in sys.stdin:
+    store = SqliteLogStore(Path(sys.argv[1]))
+    store.append([Entry(Leaf(LeafKind.NODE, n, bytes(32)).encode(), b"visitor", ()) for n in range(200)])
+    store.close()
+    print("left", flush=True)
 """
 
 
@@ -31,19 +35,33 @@ def entries(count: int) -> list[Entry]:
     return [Entry(Leaf(LeafKind.NODE, n, bytes([1]) * 32).encode(), b"mine", ()) for n in range(count)]
 
 
-def visit(path: Path) -> None:
-    subprocess.run([sys.executable, "-c", VISITOR, str(path)], check=True, capture_output=True, text=True)
+@contextmanager
+def visitor(path: Path) -> Iterator[Callable[[], None]]:
+    """Another process, which opens the file, writes and closes it each time it is asked to."""
+    command = [sys.executable, "-c", VISITOR, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked, told = process.stdin, process.stdout
+
+        def visit() -> None:
+            asked.write("come\n")
+            asked.flush()
+            assert told.readline() == "left\n"
+
+        yield visit
 
 
 def test_a_second_store_in_this_process_costs_the_first_nothing(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     first = SqliteLogStore(path)
     first.append(entries(50))
-    for _ in range(3):
-        SqliteLogStore(path)  # stays open: SQLite itself closes no descriptor now
-        visit(path)
-        first.append(entries(50))
-        visit(path)
+    with visitor(path) as visit:
+        for _ in range(3):
+            SqliteLogStore(path)  # stays open: SQLite itself closes no descriptor now
+            visit()
+            first.append(entries(50))
+            visit()
     assert first.size() == 50 + 3 * (200 + 50 + 200)
     assert len(list(first.leaves(0, first.size()))) == first.size()
     first.close()
