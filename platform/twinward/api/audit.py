@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import PlainTextResponse, Response
@@ -41,8 +43,26 @@ PARTIAL = "public, max-age=86400"
 NOT_KEPT = "no-cache"
 Index = Annotated[int, Path(ge=0, le=MAX_INDEX)]
 _ContextOf = Callable[..., Any]
-_making = threading.BoundedSemaphore(4)
-"""Files of accesses that this process makes at once."""
+MOST_AT_ONCE: Final = 4
+"""Files that this process makes at once, each wholly in memory; of one account half of them."""
+_making: Final = Counter[str]()
+_making_lock: Final = threading.Lock()
+
+
+@contextmanager
+def made_in_turn(account: str) -> Iterator[None]:
+    """A place among the files that are made at once, until this ends. Raises ``Busy``: as many are as can be."""
+    with _making_lock:
+        if _making.total() >= MOST_AT_ONCE or _making[account] >= MOST_AT_ONCE // 2:
+            raise Busy("other files are being made", hint="ask again in a minute")
+        _making[account] += 1
+    try:
+        yield
+    finally:
+        with _making_lock:
+            _making[account] -= 1
+            if not _making[account]:
+                del _making[account]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +107,8 @@ class AccessesFiles:
         Who may have it no longer when it is made, having signed out or been shut out meanwhile, is not given it.
         Raises ``Busy``: as many are being made as can be; each is wholly in memory.
         """
-        if not _making.acquire(blocking=False):
-            raise Busy("other files are being made", hint="ask again in a minute")
-        try:
+        with made_in_turn(permit.request.principal.id):
             made = self._made(permit, twin, form, told)
-        finally:
-            _making.release()
         self.access.require(permit.request)
         return made
 

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from twinward.access.interfaces import Permit
 from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
-from twinward.api.audit import MadeFile
+from twinward.api.audit import MadeFile, made_in_turn
 from twinward.breach.affected import LOGGED, Affected
 from twinward.breach.drafts import places
 from twinward.breach.entry import MAX_TEXT_BYTES
@@ -123,7 +123,8 @@ def _add_files(router: APIRouter, console: Console) -> None:
         case = console.node.breaches.case(permit, name)
 
         def made(told: Told = lambda _step, _done, _of: None) -> MadeFile:
-            content = file_of(console.node, permit, case, form, told)
+            with made_in_turn(session.principal.id):
+                content = file_of(console.node, permit, case, form, told)
             console.node.access.require(permit.request)
             return MadeFile(f"breach-{name}{ENDINGS[form]}", MEDIA_TYPES[form], content)
 

@@ -4,15 +4,20 @@
     {"name": "accesses-….pdf", "type": "…", "size": 123}  the last line, then so many bytes
     {"error": "…"}                                        or this as the last line, in the viewer's language
 
+The answer is written in the event loop: however many wait for files, none of the threads that others are served by is
+held.
+
 Nothing of it is kept: no job, no file on disk that an erasure would have to find. Whichever process is asked makes it,
 a restart or a reader who leaves ends it, and asking again is another access in the log (ADR 119).
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Final
 
@@ -55,19 +60,23 @@ class FileInTheMaking:
         self._make, self._said = make, said
         self._news: dict[str, Any] = {}
         self._left = False
-        self._ended = threading.Event()
+        self._wake: Callable[[], object] = lambda: None
         self._file: MadeFile | None = None
         self._error = ""
         context = copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._work,), name="export", daemon=True)
 
-    def lines(self) -> Iterator[bytes]:
+    async def lines(self) -> AsyncIterator[bytes]:
         """The whole answer, begun when it is first asked for; whoever closes it before its end ends the work."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(ended.set)
         self._thread.start()
         try:
             shown: dict[str, Any] = {}
-            while not self._ended.wait(TOLD_EVERY_S):
-                if self._news != shown:
+            while not ended.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), TOLD_EVERY_S)
+                if not ended.is_set() and self._news != shown:
                     shown = self._news
                     yield _line(shown)
             if self._file is None:
@@ -90,7 +99,8 @@ class FileInTheMaking:
             log.error("defect", kind=type(error).__name__, method="GET")  # noqa: TRY400 - its text may hold data
             self._error = gettext("The file could not be made: something failed in the node. Nothing was handed out.")
         finally:
-            self._ended.set()
+            with suppress(RuntimeError):  # the loop ended: nobody waits any more
+                self._wake()
 
     def _told(self, step: str, done: int, of: int) -> None:
         if self._left:

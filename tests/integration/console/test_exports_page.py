@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI, Response
 from fastapi.testclient import TestClient
 
 from tests.integration.console.fixtures import PASSWORD, House
 from twinward.access.errors import SignInEnded
 from twinward.access.interfaces import AccessContext, Principal
-from twinward.api.audit import AccessesFiles, MadeFile
+from twinward.api.audit import MOST_AT_ONCE, AccessesFiles, MadeFile, made_in_turn
 from twinward.audit.exports import ExportFormat
 from twinward.audit.queries import AccessQuery
 from twinward.audit.rows import row_of
 from twinward.console.accesses import _csv
-from twinward.console.file_stream import KIND, FileInTheMaking, Told
+from twinward.console.file_stream import KIND, FileInTheMaking, Told, streamed
 from twinward.console.sessions import SESSION_COOKIE
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Busy
@@ -99,18 +103,67 @@ def test_who_leaves_ends_the_work_and_a_defect_says_no_more_than_that() -> None:
         finally:
             ended.set()
 
-    lines = FileInTheMaking(endless, str).lines()
-    assert json.loads(next(lines)) == {"step": "proven", "done": 1, "of": 2}
-    assert isinstance(lines, Generator)
-    lines.close()
+    async def leave() -> None:
+        lines = FileInTheMaking(endless, str).lines()
+        assert json.loads(await anext(lines)) == {"step": "proven", "done": 1, "of": 2}
+        assert isinstance(lines, AsyncGenerator)
+        await lines.aclose()
+
+    asyncio.run(leave())
     assert ended.wait(5), "nobody waits for it any more"
 
     def broken(told: Told) -> MadeFile:
         raise RuntimeError("a patient's name")
 
-    (line,) = FileInTheMaking(broken, str).lines()
+    async def all_of(file: FileInTheMaking) -> list[bytes]:
+        return [line async for line in file.lines()]
+
+    (line,) = asyncio.run(all_of(FileInTheMaking(broken, str)))
     assert "something failed in the node" in json.loads(line)["error"]
     assert b"patient" not in line
+
+
+def test_others_are_served_while_many_wait_for_files() -> None:
+    made_too, app = threading.Event(), FastAPI()
+
+    def make(_told: Told) -> MadeFile:
+        assert made_too.wait(20)
+        return MadeFile("a.csv", "text/csv", b"content")
+
+    @app.get("/file")
+    def file() -> Response:
+        return streamed(make, str)
+
+    @app.get("/other")
+    def other() -> str:
+        return "other"
+
+    async def come() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://node", timeout=30) as client:
+            coming = [asyncio.create_task(client.get("/file")) for _ in range(60)]  # more than there are threads
+            await asyncio.sleep(0.5)
+            answer = await asyncio.wait_for(client.get("/other"), 10)
+            made_too.set()
+            return [answer, *await asyncio.gather(*coming)]
+
+    other_answer, *files = asyncio.run(come())
+    assert other_answer.json() == "other"
+    assert all(one.content.endswith(b"content") for one in files)
+
+
+def test_one_account_leaves_places_to_others() -> None:
+    with ExitStack() as making:
+        for _ in range(MOST_AT_ONCE // 2):
+            making.enter_context(made_in_turn("greedy"))
+        with pytest.raises(Busy), made_in_turn("greedy"):
+            pass
+        for _ in range(MOST_AT_ONCE // 2):
+            making.enter_context(made_in_turn("another"))
+        with pytest.raises(Busy), made_in_turn("third"):
+            pass
+    with made_in_turn("greedy"):
+        pass
 
 
 def test_files_are_made_a_few_at_once_and_for_nobody_who_was_shut_out_meanwhile(console_house: House) -> None:
