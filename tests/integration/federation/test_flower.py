@@ -236,6 +236,48 @@ print("after:", sits(1, 10))
 )
 
 
+def test_who_answers_as_another_hospital_does_not_keep_a_seat() -> None:
+    """The first signs for one hospital once, and from then on for another: the second has the seat."""
+    done = subprocess.run([python(), "-c", _OTHER_NAME], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1", "2"]
+
+
+_OTHER_NAME = (
+    _GRID
+    + """
+server_app._STRANGE_S = 0.2
+server_app.SILENT_S = 0.5
+other = HospitalIdentity("other", bytes([1] * 32))
+
+class Turning(TwoNodes):
+    turned = False
+
+    def pull_messages(self, wanted):
+        for number in wanted:
+            asked = self.sent[number]
+            turned = self.turned and asked.metadata.dst_node_id == 1
+            said = greet(other if turned else there, asked.content[REQUEST][DATA])
+            yield Message(RecordDict({ANSWER: ConfigRecord({DATA: said})}), reply_to=asked)
+
+grid = Turning()
+grid.nodes = [1]
+roster = {"there": there.public_key, "other": other.public_key}
+hospitals = server_app.Hospitals(Mail(grid), roster, lambda: list(grid.nodes))
+threading.Thread(target=looking, args=(hospitals,), daemon=True).start()
+
+def sits(wanted):
+    deadline = time.monotonic() + 20
+    while hospitals._node("there", 0) != wanted and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return hospitals._node("there", 0)
+
+print(sits(1))
+grid.turned, grid.nodes = True, [1, 2]
+print(sits(2))
+"""
+)
+
+
 def test_what_flower_does_not_promise_to_keep_is_as_it_was_read() -> None:
     """When this fails, flwr changed a function that Twinward uses though it is private: read it anew."""
     program = (

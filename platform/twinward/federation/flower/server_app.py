@@ -108,8 +108,8 @@ class Hospitals:
         """Greet nodes that are new, hear who they are, mark those that went. Waits for none of them."""
         here = set(self._connected())
         with self._lock:
-            for seat in self._seats.values():
-                self._mark(seat, here)
+            for name, seat in self._seats.items():
+                self._mark(name, seat, here)
             known = {seat.node for seat in self._seats.values() if seat.here}
         for node in self._greetings.keys() - (here - known):
             self._mail.withdraw(self._greetings.pop(node).letter)
@@ -122,16 +122,16 @@ class Hospitals:
         asked = greeting()
         return _Greeting(asked, self._mail.post(node, asked), time.monotonic() + _STRANGE_S)
 
-    def _mark(self, seat: _Seat, here: set[int]) -> None:
-        """Whether who has a seat is there, and answers if it was asked because another wants it."""
+    def _mark(self, name: str, seat: _Seat, here: set[int]) -> None:
+        """Whether who has a seat is there, and signs for it if it was asked because another wants it."""
         if seat.node not in here:
             seat.silent_since_s = seat.silent_since_s or time.monotonic()
             seat.here = False
             self._drop(seat)
         elif seat.asked is not None and seat.asked.letter.arrived:
             with suppress(TwinwardError):
-                greeted(seat.asked.letter.answer, seat.asked.asked, self._roster)
-                seat.silent_since_s = None
+                if greeted(seat.asked.letter.answer, seat.asked.asked, self._roster) == name:
+                    seat.silent_since_s = None
             if seat.asked.is_old:
                 seat.asked = None
 
