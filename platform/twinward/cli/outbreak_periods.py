@@ -308,5 +308,6 @@ def _words(terms: PeriodTerms, left: int) -> list[str]:
         f"{terms.name}: daily counts of {', '.join(terms.syndromes)}, {_days(terms)}, δ {terms.delta:g}",
         f"of {', '.join(terms.hospitals)}; {terms.honest} of them are counted on not to subtract their noise",
         "counted are patients who consent to that, each once a syndrome; each day's count leaves with noise, masked",
+        "a patient of several of these hospitals is promised that by each by itself, not by all together",
         f"it costs {terms.cost} millionths of 1/σ² of this hospital's privacy budget; {left} are left",
     ]
