@@ -34,7 +34,8 @@ class OwnAccess:
     """One event about the patient's record. ``words`` None: it cannot be opened any more.
 
     What the hospital's system did several times on end, and nobody else in between, is one: the newest, with how many
-    there were, where the oldest stands in the log and when it was.
+    there were, where the oldest stands in the log and when it was. So is an officer's examining of who looked, which
+    opens no record: each page and filter of it is an event.
     """
 
     index: int
@@ -46,8 +47,11 @@ class OwnAccess:
     times: int = 1
 
     def repeats(self, words: PlainWords | None) -> bool:
-        """Whether an older event is the same once more. What people did always stands by itself."""
-        return self.event is not None and self.event.role is Role.NODE and self.words == words
+        """Whether an older event is the same once more. What people did with a record always stands by itself."""
+        if self.event is None or self.words != words:
+            return False
+        examined = self.event.role is Role.OFFICER and self.event.action is Action.AUDIT
+        return examined or self.event.role is Role.NODE
 
 
 def own_accesses(

@@ -21,6 +21,7 @@ from twinward.console import mount
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.node import open_node
+from twinward.overview.log import permit_to_examine
 
 MINE = (
     *("/console/my", "/console/my/accesses", "/console/my/consents"),
@@ -196,18 +197,38 @@ def test_what_the_hospitals_system_does_again_is_one_line(ann: TestClient, hospi
     ]
 
 
+def test_what_an_officer_examines_again_is_one_line_and_what_they_read_is_not(
+    ann: TestClient, hospital: Hospital
+) -> None:
+    house, twin = hospital.house, hospital.twins[0]
+    officer = AccessContext(OFFICER, Purpose.COMPLIANCE)
+    for page in ("accesses", "accesses", "exports"):
+        permit_to_examine(house.node.access, officer, page, twin)
+    house.read(CLINICIAN, twin, Category.LABS)
+    permit_to_examine(house.node.access, officer, "accesses", twin)
+    for _ in range(2):
+        house.read(OFFICER, twin, Category.LABS, purpose=Purpose.COMPLIANCE)  # refused or not, it was the record
+    lines = ann.get("/console/my/accesses").text.split('<li class="card"')[1:6]
+    assert ["times since" in one for one in lines] == [False, False, False, False, True]
+    assert ", 3 times since <time" in lines[4]
+    assert "laboratory results, to treat you" in lines[3]
+
+
 def test_the_list_is_paged_without_gap_or_twice(ann: TestClient, hospital: Hospital) -> None:
     house = hospital.house
     for _ in range(60):
         house.read(CLINICIAN, hospital.twins[0], Category.IMAGING)
-    page, seen, address = "", 0, "/console/my/accesses"
+    tied: list[bool] = []
+    seen, address = 0, "/console/my/accesses"
     while address:
         page = ann.get(address).text
         seen += page.count(": images, to treat you")
+        tied = [*tied, "tied to this patient" in page]
         older = re.search(r'href="([^"]*before=[^"]*)"', page)
         address = html.unescape(older[1]) if older else ""
     assert seen == 60
-    assert "tied to this patient" in page  # the first pages are the newest
+    assert tied.count(True) == 1
+    assert not tied[0]  # the first page is the newest
 
 
 def test_a_patient_changes_their_own_consent_and_sees_it_at_once(ann: TestClient, hospital: Hospital) -> None:
