@@ -19,6 +19,7 @@ from tests.held_keys import HeldKeysBudget
 from tests.integration.api.test_reason import api_routes
 from tests.integration.console.fixtures import NIGHT_PASSWORD, PASSWORD, SIMILARITY_YES, SYSTEMS, House, build
 from tests.integration.console.monitors import an_hour_of_it
+from tests.integration.console.shared_things import equip, lend
 from twinward.access.consent_choices import CHOICES
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
@@ -86,6 +87,8 @@ def furnished(home: Path) -> Iterator[Hospital]:
     node.audit.checkpoint_and_anchor()
     assert node.log_check.run().fault == ""
     ward = an_hour_of_it(house)
+    equip(house)
+    lend(house)
     people = {"officer": PASSWORD, "ann": PASSWORD, "nurse": NIGHT_PASSWORD, "olive": PASSWORD}
     cookies = {name: node.sign_ins.by_password(name, password) for name, password in people.items()}
     examples = {
@@ -101,6 +104,7 @@ def furnished(home: Path) -> Iterator[Hospital]:
         "proofs": {"index": "12"},
         "reviews": {"day": "2026-01-01"},
         "studies": {"digest": digest},
+        "things": {"name": "icu"},
         "ward": {"twin": ward},
         "{rest:path}": {"rest:path": "nowhere"},
     }

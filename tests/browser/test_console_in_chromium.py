@@ -25,7 +25,7 @@ PAGES = (
     "/console", "/console/accesses", "/console/accesses/12", "/console/people", "/console/reviews",
     "/console/verify", "/console/check", "/console/outside", "/console/outside/acme", "/console/breaches",
     "/console/erasures", "/console/contacts", "/console/node", "/console/studies", "/console/outbreaks",
-    "/console/policy", "/console/consents",
+    "/console/policy", "/console/consents", "/console/exchange", "/console/things",
 )  # fmt: skip
 Change = Callable[[dict[str, Any]], None]
 

@@ -32,6 +32,7 @@ from twinward.console.viewer import LOCALES, NAMES, Language
 from twinward.core.vocabulary import Category, Role
 from twinward.erasure import desk as erasures
 from twinward.erasure import proposals
+from twinward.exchange.models import RESOURCES
 from twinward.live.signals import SIGNALS
 from twinward.overview import condition
 from twinward.review.explanations import TEMPLATES
@@ -98,6 +99,7 @@ def _tables() -> Iterator[str]:
         yield from told.REASONS.values()
     yield from policy_faults.SHAPES.values()
     yield from (signal.title for signal in SIGNALS)
+    yield from RESOURCES.values()
     yield from wording.PURPOSES.values()
     yield from wording.ROWS
     yield from TEMPLATES

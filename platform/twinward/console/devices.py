@@ -104,13 +104,13 @@ def _shown(one: DeviceAt) -> dict[str, Any]:
     return {
         "name": one.device,
         "twin": current.twin if current else "",
-        "instead": _instead(current.twin) if current else "",
+        "instead": instead_of(current.twin) if current else "",
         "since": current.from_ms if current else None,
         "by": current.by if current else "",
         "earlier": [
             {
                 "twin": each.twin,
-                "instead": _instead(each.twin),
+                "instead": instead_of(each.twin),
                 "from": each.from_ms,
                 "until": each.until_ms,
                 "by": each.by,
@@ -121,7 +121,7 @@ def _shown(one: DeviceAt) -> dict[str, Any]:
     }
 
 
-def _instead(twin: TwinId) -> str:
+def instead_of(twin: str) -> str:
     """What is shown of a patient who is not; empty for any other."""
     return gettext("withheld from you") if twin == WITHHELD else gettext("erased") if twin == ERASED else ""
 

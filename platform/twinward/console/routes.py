@@ -27,6 +27,7 @@ from twinward.console.devices import add_devices
 from twinward.console.emergencies import add_emergencies
 from twinward.console.erasures import add_erasures
 from twinward.console.errors import page_route
+from twinward.console.exchange import add_exchange
 from twinward.console.exports import add_exports
 from twinward.console.hospital_sign_in import add_hospital_sign_in
 from twinward.console.invitations import add_invitations
@@ -43,6 +44,7 @@ from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, require_csrf, too_many
 from twinward.console.studies import add_studies
+from twinward.console.things import add_things
 from twinward.console.vendor_page import add_vendor_page
 from twinward.console.viewer import gettext, message
 from twinward.console.ward import PAGE as WARD_PAGE
@@ -85,9 +87,11 @@ def add_console(router: APIRouter, node: Node, *, secure: bool) -> None:
     add_invitations(pages, console)
     add_studies(pages, console)
     add_outbreaks(pages, console)
+    add_exchange(pages, console)
     add_ward(pages, console)
     add_alerts(pages, console)
     add_devices(pages, console)
+    add_things(pages, console)
     add_quarantine(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)

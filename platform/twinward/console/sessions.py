@@ -31,7 +31,15 @@ from twinward.console.address import PATH as PATH
 from twinward.console.browsers import browser_of
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.console.viewer import gettext, message
-from twinward.console.wrong_role import for_clinicians, for_officers, for_operators, for_others, for_patients, for_staff
+from twinward.console.wrong_role import (
+    for_clinicians,
+    for_hospital,
+    for_officers,
+    for_operators,
+    for_others,
+    for_patients,
+    for_staff,
+)
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role, TwinId
 
@@ -47,6 +55,7 @@ CODE_PAGE = f"{PATH}/sign-in/code"
 _ROLES = frozenset({Role.OFFICER, Role.PATIENT, Role.CLINICIAN, Role.OPERATOR})
 
 _STAFF = frozenset({Role.CLINICIAN, Role.OPERATOR})
+_HOSPITAL = _STAFF | {Role.OFFICER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,10 @@ class Sessions:
     def ward_staff(self, request: Request) -> Session:
         """Whoever is signed in and is one of these two. As ``officer``."""
         return self._of(request, _STAFF, for_staff, changing=False, fresh="")
+
+    def hospital_staff(self, request: Request) -> Session:
+        """Whoever is signed in and works here: an officer as well. As ``officer``."""
+        return self._of(request, _HOSPITAL, for_hospital, changing=False, fresh="")
 
     def own_record(self, request: Request, *, fresh: str = "") -> tuple[Session, TwinId]:
         """The signed-in patient and the record that an officer tied the account to. Raises ``Refused``: to none."""

@@ -35,6 +35,11 @@ def for_staff() -> Refused:
     return Refused(message("this page is for clinicians and operators"), hint=_BACK)
 
 
+def for_hospital() -> Refused:
+    """A page of everybody who works here."""
+    return Refused(message("this page is for data officers, clinicians and operators"), hint=_BACK)
+
+
 def for_others() -> Refused:
     """The console at all."""
     return Refused(

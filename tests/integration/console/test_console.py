@@ -23,7 +23,8 @@ NAVIGATION = (
     "/console/erasures",
     "/console/contacts",
     "/console/policy",
-    *("/console/verify", "/console/node", "/console/studies", "/console/outbreaks", "/console/outside"),
+    *("/console/verify", "/console/node", "/console/studies", "/console/outbreaks", "/console/exchange"),
+    *("/console/outside", "/console/things"),
 )
 PAGES = (*NAVIGATION, "/console/outside/acme", "/console/consents", "/console/accounts", "/console/accounts/nurse")
 ANSWERS = ("/console/proofs/0", "/console/consistency?old=1")

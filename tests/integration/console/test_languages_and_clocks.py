@@ -41,6 +41,8 @@ OFFICERS = (
         "/node",
         "/studies",
         "/outbreaks",
+        "/exchange",
+        "/things",
         "/outside",
         "/outside/acme",
     ),

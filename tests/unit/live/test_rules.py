@@ -50,6 +50,44 @@ def test_in_parts_is_as_in_one(some: list[tuple[int, float]], cut: int) -> None:
     assert parts == whole
 
 
+FALLS = LOW.replace(b"spo2", b"systolic").replace(b"below=88\nclear=90", b"falls_by=30\nwithin_minutes=15\nclear=20")
+
+
+def test_a_fall_within_minutes_is_seen_and_a_slow_one_is_not() -> None:
+    rules = read_rules(FALLS)
+    assert follow(rules, 120, 118, 100, 91, 90, 95, 99, 101, signal="systolic") == [(4, True), (7, False)]
+    assert follow(rules, *(120 - place for place in range(60)), signal="systolic") == []
+    rises = read_rules(FALLS.replace(b"falls_by", b"rises_by"))
+    assert follow(rises, 90, 119, 120, signal="systolic") == [(2, True)]
+    assert follow(rises, 120, 90, signal="systolic") == []
+    assert "systolic falls by 30 mm[Hg] within 15 minutes" in rules.rules[0].says()
+    monitor = Monitor(rules, MonitorState())
+    (risen,) = monitor.follow([Measurement(at * MINUTE, "systolic", value) for at, value in ((1, 131.0), (9, 101.0))])
+    assert risen.because == (Measurement(MINUTE, "systolic", 131.0), Measurement(9 * MINUTE, "systolic", 101.0))
+    (over,) = monitor.look(16 * MINUTE)  # the highest lies too long ago
+    assert not over.rose
+
+
+@given(st.lists(st.tuples(st.integers(0, 2400), st.integers(60, 140).map(float)), max_size=40), st.integers(0, 40))
+def test_a_trend_against_looking_at_everything_each_time(some: list[tuple[int, float]], cut: int) -> None:
+    measured = sorted({at: Measurement(at * 1000, "systolic", value) for at, value in some}.values())
+    up, expected = False, []
+    for place, one in enumerate(measured):
+        before = [each for each in measured[: place + 1] if each.time_ms // MINUTE > one.time_ms // MINUTE - 15]
+        moved = max(each.value for each in before) - one.value
+        same = place > 0 and measured[place - 1].value == one.value
+        if same and one.time_ms - measured[place - 1].time_ms < MINUTE:
+            continue
+        if (not up and moved >= 30) or (up and moved < 20):
+            up = not up
+            expected.append((one.time_ms, up))
+    state, found = MonitorState(), list[Change]()
+    for part in (measured[:cut], measured[cut:]):
+        found += Monitor(read_rules(FALLS), state).follow(part)
+    assert [(one.time_ms, one.rose) for one in found] == expected
+    assert len(state.minutes.get("systolic", ())) <= 15
+
+
 def test_of_two_devices_at_one_moment_both_count() -> None:
     high = read_rules(LOW.replace(b"below=88\nclear=90", b"above=100"))
     for rules, values in ((read_rules(LOW), (97, 80)), (high, (60, 180))):
@@ -98,6 +136,13 @@ def test_a_score_counts_what_is_still_valid() -> None:
         (b"severity", b"unknown=1\nseverity"),
         (b"[[rule]]", b"[[rule"),
         (b"below=88\nclear=90", b"missing_minutes=0"),
+        (b"below=88\nclear=90", b"falls_by=4"),
+        (b"below=88\nclear=90", b"falls_by=-4\nwithin_minutes=5"),
+        (b"below=88\nclear=90", b"falls_by=nan\nwithin_minutes=5"),
+        (b"below=88\nclear=90", b"falls_by=4\nclear=5\nwithin_minutes=5"),
+        (b"below=88\nclear=90", b"falls_by=4\nrises_by=4\nwithin_minutes=5"),
+        (b"below=88\nclear=90", b"rises_by=4\nwithin_minutes=241"),
+        (b"below=88", b"below=88\nwithin_minutes=5"),
         (b"version", b"\xff"),
     ],
 )

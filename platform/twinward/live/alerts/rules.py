@@ -39,6 +39,8 @@ from twinward.live.signals import BY_NAME
 FILE_NAME: Final = "alert-rules.toml"
 MOST_RULES: Final = 100
 MAX_BYTES: Final = 64 * 1024
+MOST_WITHIN_MINUTES: Final = 240
+"""Over which a trend is looked at: a monitor remembers a signal's extremes of each of these minutes."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
 
 
@@ -54,11 +56,13 @@ _Minutes = Annotated[int, msgspec.Meta(ge=1, le=10_080)]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One rule. Exactly one of ``below``, ``above``, ``at_least`` (of a score) and ``missing_minutes`` is given.
+    """One rule. Exactly one of ``below``, ``above``, ``falls_by``, ``rises_by``, ``at_least`` (of a score) and
+    ``missing_minutes`` is given.
 
     Attributes:
         name: for ever: alerts name it.
-        clear: where a threshold is over again; the threshold itself if not given.
+        falls_by, rises_by: from the highest, or the lowest, of the last ``within_minutes``, to the newest.
+        clear: where a threshold, or such a difference, is over again; the threshold itself if not given.
         valid_minutes: how long a measurement counts towards a score.
         scale_2: NEWS2's second scale of oxygen saturation.
         escalate_minutes: after which an alert that nobody acknowledged is escalated.
@@ -69,6 +73,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signal: str = ""
     below: float | None = None
     above: float | None = None
+    falls_by: float | None = None
+    rises_by: float | None = None
+    within_minutes: Annotated[int, msgspec.Meta(ge=1, le=MOST_WITHIN_MINUTES)] | None = None
     clear: float | None = None
     score: Literal["", "news2", "qsofa"] = ""
     at_least: int | None = None
@@ -84,7 +91,15 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.missing_minutes is not None:
             return f"{self.signal} not measured for {self.missing_minutes} minutes"
         unit = BY_NAME[self.signal].unit
+        if self.moves_by is not None:
+            how = "falls" if self.falls_by is not None else "rises"
+            return f"{self.signal} {how} by {self.moves_by:g} {unit} within {self.within_minutes} minutes"
         return f"{self.signal} {'below' if self.below is not None else 'above'} {self._threshold:g} {unit}"
+
+    @property
+    def moves_by(self) -> float | None:
+        """By how much a signal moves where a trend is looked at; None for any other rule."""
+        return self.falls_by if self.falls_by is not None else self.rises_by
 
     @property
     def _threshold(self) -> float:
@@ -92,19 +107,26 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def require_sound(self) -> None:
         """Raise ``BadInput``: it could never mean anything."""
-        kinds = (self.below, self.above, self.at_least, self.missing_minutes)
+        kinds = (self.below, self.above, self.falls_by, self.rises_by, self.at_least, self.missing_minutes)
         if not _NAME.fullmatch(self.name):
             raise BadInput("a rule is called by 1 to 64 of a-z 0-9 - and begins with a letter")
         if sum(one is not None for one in kinds) != 1:
-            raise BadInput(f"{self.name}: give one of below, above, at_least, missing_minutes")
+            raise BadInput(f"{self.name}: give one of below, above, falls_by, rises_by, at_least, missing_minutes")
         if (self.at_least is not None) != bool(self.score):
             raise BadInput(f"{self.name}: at_least is of a score, news2 or qsofa")
         if bool(self.score) == bool(self.signal):
             raise BadInput(f"{self.name}: give a signal, or a score")
         if self.signal and self.signal not in BY_NAME:
             raise BadInput(f"{self.name}: there is no such signal", hint=f"one of {', '.join(BY_NAME)}")
-        if not all(math.isfinite(one) for one in (self.below, self.above, self.clear) if one is not None):
+        numbers = (self.below, self.above, self.falls_by, self.rises_by, self.clear)
+        if not all(math.isfinite(one) for one in numbers if one is not None):
             raise BadInput(f"{self.name}: a threshold is a number: nothing is beyond nan or inf")
+        if (self.moves_by is None) != (self.within_minutes is None):
+            raise BadInput(f"{self.name}: a trend has both, by how much and within_minutes; no other rule has")
+        if self.moves_by is not None:
+            if self.moves_by <= 0 or not 0 < (self.moves_by if self.clear is None else self.clear) <= self.moves_by:
+                raise BadInput(f"{self.name}: falls_by and rises_by are above 0, and clear is no more than they are")
+            return
         threshold = self.below if self.below is not None else self.above
         if self.clear is not None and (
             threshold is None or (self.clear < threshold if self.below is not None else self.clear > threshold)

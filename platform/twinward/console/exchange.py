@@ -1,0 +1,89 @@
+"""The console's page of the exchange: what hospitals offer and need, what is on its way, what would help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from twinward.console.pages import Console
+from twinward.console.sessions import PATH
+from twinward.console.viewer import gettext, message
+
+if TYPE_CHECKING:
+    from twinward.exchange.models import TransferView
+
+PAGE: Final = f"{PATH}/exchange"
+MOST_SHOWN: Final = 50
+"""Transfers, the newest."""
+_STATES: Final = {
+    "promised": (message("promised"), "plain"),
+    "shipped": (message("on its way"), "plain"),
+    "received": (message("received"), "good"),
+    "disputed": (message("disputed"), "bad"),
+    "settled": (message("settled"), "good"),
+    "cancelled": (message("cancelled"), "warn"),
+    "lapsed": (message("not kept"), "warn"),
+}
+_LATE: Final = {
+    "not shipped in time": message("not shipped in time"),
+    "not received in time": message("not received in time"),
+    "received late": message("received late"),
+}
+
+
+def add_exchange(router: APIRouter, console: Console) -> None:
+    """Add the page to the pages' router."""
+
+    @router.get("/exchange")
+    def exchange(request: Request) -> Response:
+        from twinward.overview.exchanges import exchange_standing
+
+        session = console.sessions.officer(request)
+        console.permit(session, "exchange")
+        found = exchange_standing(console.node)
+        return console.page(
+            request,
+            "exchange.html",
+            session,
+            found=found,
+            listings=[
+                {
+                    "number": one.number,
+                    "offered": one.kind == "offer",
+                    "hospital": one.hospital,
+                    "resource": resource(one.resource),
+                    "left": one.left,
+                    "quantity": one.quantity,
+                    "until": one.until_s * 1000,
+                }
+                for one in found.listings
+            ],
+            transfers=[_transfer(one) for one in found.transfers[:MOST_SHOWN]],
+            suggestions=[{"one": one, "resource": resource(one.resource)} for one in found.suggestions],
+        )
+
+
+def resource(code: str) -> str:
+    """What a code stands for; a consortium's own is shown as it is."""
+    from twinward.exchange.models import RESOURCES
+
+    return gettext(RESOURCES[code]) if code in RESOURCES else code
+
+
+def _transfer(one: TransferView) -> dict[str, Any]:
+    said, badge = _STATES.get(one.state, (one.state, "plain"))
+    return {
+        "number": one.number,
+        "giver": one.giver,
+        "receiver": one.receiver,
+        "resource": resource(one.resource),
+        "quantity": one.quantity,
+        "arrived": one.arrived,
+        "ship_by": one.ship_by_s * 1000,
+        "receive_by": one.receive_by_s * 1000,
+        "state": gettext(said),
+        "late": gettext(_LATE[one.late]) if one.late else "",
+        "badge": "warn" if one.late and badge == "plain" else badge,
+    }
