@@ -44,6 +44,22 @@ def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
             say("nothing is proposed")
 
 
+def card(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Print this hospital's card: what the others register when it joins their consortium. It is JSON, and public.
+
+    Hand it over with the chain account that `twinward consortium show` names. They type `consortium propose --register`
+    and `--admit`, and give you consortium.json.
+
+    Exit codes: 0, 3 no node in the home.
+
+    Example: twinward consortium card > northgate.card.json
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.consortium.membership import WitnessCard
+
+        show_json(WitnessCard.of(node.settings.tenant, node.identity.witness_keys()).model_dump())
+
+
 def propose(
     quorum: Annotated[int | None, typer.Option(min=1, help="How many witnesses must sign.")] = None,
     retire: Annotated[str | None, typer.Option(help="The hospital whose witness leaves.")] = None,

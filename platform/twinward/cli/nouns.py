@@ -210,6 +210,7 @@ NOUNS: Final = (
         "See and change what hospitals share on the chain.",
         {
             "show": "consortium:show",
+            "card": "consortium:card",
             "propose": "consortium:propose",
             "enact": "consortium:enact",
             "cancel": "consortium:cancel",

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from twinward.exchange.models import TransferView
 
 PAGE: Final = f"{PATH}/exchange"
-MOST_SHOWN: Final = 50
-"""Transfers, the newest."""
 _STATES: Final = {
     "promised": (message("promised"), "plain"),
     "shipped": (message("on its way"), "plain"),
@@ -60,7 +58,7 @@ def add_exchange(router: APIRouter, console: Console) -> None:
                 }
                 for one in found.listings
             ],
-            transfers=[_transfer(one) for one in found.transfers[:MOST_SHOWN]],
+            transfers=[_transfer(one) for one in found.transfers],
             suggestions=[{"one": one, "resource": resource(one.resource)} for one in found.suggestions],
         )
 

@@ -68,6 +68,18 @@ class WitnessCard(BaseModel):
             raise BadInput(f"not a witness's card: {error}", hint="`twinward witness card` prints one") from None
         return card
 
+    @classmethod
+    def of(cls, name: str, keys: WitnessKeys, url: str = "") -> Self:
+        """The card of a witness whose keys are here; ``url`` is empty where no log asks it from elsewhere."""
+        possession = keys.prove_possession().hex()
+        return cls(
+            name=name,
+            key=str(keys.signer.cosigner_key),
+            url=url,
+            bls_public_key=keys.bls_public_key.hex(),
+            possession=possession,
+        )
+
     def founder(self) -> Founder:
         """The witness as a contract registers it."""
         return Founder(self.name, bytes.fromhex(self.bls_public_key), bytes.fromhex(self.possession))

@@ -309,11 +309,11 @@ class Exchange:
                     break
             return found[::-1]
 
-    def transfers(self) -> list[TransferView]:
+    def transfers(self, most: int = SHOWN) -> list[TransferView]:
         """The newest transfers between all hospitals, oldest first. Raises ``ExchangeUnreachable``."""
         with refusals_explained():
             last = self._contract().transfer_count()
-            return [self.transfer(one) for one in range(max(1, last - SHOWN + 1), last + 1)]
+            return [self.transfer(one) for one in range(max(1, last - most + 1), last + 1)]
 
     def transfer(self, number: int) -> TransferView:
         """One transfer. Raises ``NoSuchEntry`` and ``ExchangeUnreachable``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from twinward.core.errors import Unavailable
 from twinward.exchange.errors import NoExchange
@@ -11,8 +12,8 @@ from twinward.exchange.models import ListingView, TransferView
 from twinward.exchange.suggestion import Suggestion, suggest
 from twinward.node import Node
 
-OPEN = frozenset({"promised", "shipped", "disputed"})
-"""States of a transfer that somebody has a step to do in."""
+MOST_TRANSFERS: Final = 50
+"""The newest: each is several questions to the chain, and somebody waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def exchange_standing(node: Node) -> ExchangeStanding:
     """Logs nothing: who shows it has a permit for the page, and whoever reads the chain sees the same."""
     try:
         standing = [one for one in node.exchange.listings() if one.stands]
-        transfers, broken = node.exchange.transfers()[::-1], node.exchange.broken(node.settings.tenant)
+        transfers, broken = node.exchange.transfers(MOST_TRANSFERS)[::-1], node.exchange.broken(node.settings.tenant)
     except NoExchange:
         return ExchangeStanding(opened=False, answers=True)
     except Unavailable:

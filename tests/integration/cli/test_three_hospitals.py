@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.anvil import FUNDED_KEY, running_anvil
+from tests.anvil import FUNDED_KEY, Anvil, running_anvil
 from tests.chains import rpc
 from tests.integration.cli.conftest import OFFICER, PASSWORD
-from twinward.consortium.membership import Consortium, founder_of
+from twinward.consortium.membership import Consortium, WitnessCard, founder_of
 from twinward.core.config import FILE_NAME, Settings
 from twinward.federation.models import COHORT
 from twinward.node import create_node
+from twinward_crypto import bls
 from twinward_ledger.chains import open_chain
 from twinward_ledger.chains.rpc import RpcChain
 
@@ -86,6 +87,13 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
         made.chain.close()
         hand_on(agreed, homes)
         yield homes
+
+
+def passed_on_the_chain(home: Path, days: float) -> None:
+    settings = Settings.load(home)
+    anvil = Anvil(settings.chain, settings.chain_id)
+    rpc(anvil, "evm_increaseTime", round(days * 86_400))
+    rpc(anvil, "evm_mine")
 
 
 def hand_on(agreed: Path, members: list[Member]) -> None:
@@ -189,3 +197,40 @@ def test_they_count_together_each_in_its_own_vault(members: list[Member], tmp_pa
     summed = lake.asked(*add, *map(str, shares))
     assert len(summed["daily"]["influenza"]) == 3
     assert all(abs(count) < 12 * summed["noise"] ** 0.5 for count in summed["daily"]["influenza"]), "nobody consents"
+
+
+def test_a_fourth_joins_later_and_takes_part(members: list[Member], tmp_path: Path) -> None:
+    """Last of all: days pass on the chain. Its owner proposes, and nobody else's keys are asked for."""
+    anna, north, _ = members
+    home, key_file = tmp_path / "hilltop", tmp_path / "hilltop.key"
+    key_file.write_text(secrets.token_hex(32))
+    key_file.chmod(0o600)
+    shared = Settings.load(anna.home)
+    chain = open_chain(shared.chain, chain_id=shared.chain_id, key=bytes.fromhex(key_file.read_text()))
+    rpc(Anvil(shared.chain, shared.chain_id), "anvil_setBalance", chain.sender, hex(10**20))
+    account = chain.sender
+    chain.close()
+    changes = {"tenant": "hilltop", "witnesses": ("hilltop",), "quorum": 1, "chain_key_file": key_file}
+    node = create_node(
+        Settings.load(home).model_copy(update={"chain": shared.chain, "chain_id": shared.chain_id, **changes})
+    )
+    node.accounts.add_person(OFFICER, PASSWORD)
+    node.close()
+    hill, card = Member("hilltop", home), tmp_path / "hilltop.card.json"
+    card.write_text(json.dumps(hill.asked("consortium", "card")))
+    owner = Consortium.join(RpcChain(shared.chain, FUNDED_KEY, shared.chain_id), anna.home / "consortium.json")
+    found = WitnessCard.parse(card.read_bytes()).founder()
+    points = bls.public_key_to_eip2537(found.public_key), bls.signature_to_eip2537(found.possession)
+    calls = [owner.witness_set.registering(found.name, *points), *owner.membership(account, admit=True)]
+    proposed = [change.number for change in map(owner.change, calls) if change is not None]
+    owner.chain.close()
+    assert len(proposed) == len(calls)
+    hand_on(anna.home / "consortium.json", [hill])
+    offer = ["exchange", "offer", "ecmo", "1", "--until", in_days(30), "--as", "olga"]
+    assert hill.asked(*offer, code=4), "nobody offers who was not registered"
+    passed_on_the_chain(anna.home, 4)
+    for number in proposed:
+        north.asked("consortium", "enact", str(number))
+    made = hill.asked(*offer)
+    assert (made["hospital"], made["left"]) == ("hilltop", 1)
+    assert any(one["resource"] == "ecmo" for one in north.asked("exchange", "list")["listings"])

@@ -122,6 +122,7 @@ UNCHANGING = {
     "audit trust",
     "audit verifier",
     "audit verify",
+    "consortium card",
     "consortium show",
     "disclosure open",
     "exchange list",

@@ -15,6 +15,7 @@ from tests.integration.console.test_languages_and_clocks import GERMAN, left_in_
 from tests.integration.console.test_ward_pages import words
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
+from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Category, Purpose, Role
 from twinward_contracts.bindings import ResourceExchange
 from twinward_ledger.errors import ChainError
@@ -24,15 +25,16 @@ NAMED = re.compile("Intensive care|St. Mary|Saline|bag|Ventilator 1|said")
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    made = build(tmp_path_factory.mktemp("things") / "home", patients=3)
+def house(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -> Iterator[House]:
+    made = build(tmp_path_factory.mktemp("things") / "home", patients=3, clock=clock)
     equip(made)
     yield made
     made.node.close()
 
 
 @pytest.fixture
-def web(house: House) -> Iterator[TestClient]:
+def web(house: House, clock: FixedClock) -> Iterator[TestClient]:
+    clock.advance(60_001)  # no earlier sign-in counts
     with TestClient(house.app, raise_server_exceptions=False, follow_redirects=False) as client:
         yield client
 

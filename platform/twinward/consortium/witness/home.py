@@ -101,13 +101,7 @@ class WitnessHome:
         """What the hospitals need to know. ``url`` instead of the settings' own."""
         host = self.settings.listen_host
         own = f"http://{f'[{host}]' if ':' in host else host}:{self.settings.listen_port}"
-        return WitnessCard(
-            name=self.settings.name,
-            key=str(self.witness.key),
-            url=url or self.settings.url or own,
-            bls_public_key=self._keys.bls_public_key.hex(),
-            possession=self._keys.prove_possession().hex(),
-        )
+        return WitnessCard.of(self.settings.name, self._keys, url or self.settings.url or own)
 
     def refresh(self) -> None:
         """Take over the list of logs if its file has changed. Raises ``MalformedPolicy`` or ``OSError``."""
