@@ -19,7 +19,7 @@ from tests.held_keys import HeldKeysBudget
 from tests.integration.api.test_reason import api_routes
 from tests.integration.console.fixtures import NIGHT_PASSWORD, PASSWORD, SIMILARITY_YES, SYSTEMS, House, build
 from tests.integration.console.monitors import an_hour_of_it
-from tests.integration.console.shared_things import equip, lend
+from tests.integration.console.shared_things import break_down, equip, lend
 from twinward.access.consent_choices import CHOICES
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
@@ -88,6 +88,7 @@ def furnished(home: Path) -> Iterator[Hospital]:
     assert node.log_check.run().fault == ""
     ward = an_hour_of_it(house)
     equip(house)
+    break_down(house)
     lend(house)
     people = {"officer": PASSWORD, "ann": PASSWORD, "nurse": NIGHT_PASSWORD, "olive": PASSWORD}
     cookies = {name: node.sign_ins.by_password(name, password) for name, password in people.items()}

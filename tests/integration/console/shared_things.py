@@ -17,7 +17,7 @@ DAY_S = 86_400
 
 
 def equip(house: House) -> None:
-    """A ward of two beds, one taken; a ventilator that is due; saline."""
+    """A ward of two beds, one taken; a ventilator; saline."""
     things = house.node.things
     for new in (
         New("st-mary", Kind.HOSPITAL, "St. Mary's"),
@@ -37,8 +37,12 @@ def equip(house: House) -> None:
         ("bed-1", Relation.ASSIGNED_TO, house.twins[-1]),
     ):
         things.relations.relate(FILING, name, relation, target)
-    things.interactions.record(FILING, "vent-1", Report(What.FAULT, note="the alarm does not sound"))
     things.interactions.record(FILING, "saline", Report(What.FILLED, amount=40))
+
+
+def break_down(house: House) -> None:
+    """The ventilator has a fault; later than it was added."""
+    house.node.things.interactions.record(FILING, "vent-1", Report(What.FAULT, note="the alarm does not sound"))
 
 
 def lend(house: House) -> None:
