@@ -25,7 +25,7 @@ _BEHIND_PAGES: Final = (
     *("live/alerts/desk.py", "live/alerts/errors.py", "live/alerts/models.py"),
     *("twins/service.py", "twins/state/states.py", "vault/errors.py", "vault/keys/keyring.py"),
     *("federation/invitation.py", "federation/signed_json.py", "federation/approval.py", "node/study_inbox.py"),
-    *("vault/keys/wrapped_keys.py", "outbreak/agreement.py"),
+    *("vault/keys/wrapped_keys.py", "outbreak/agreement.py", "things/errors.py"),
 )
 _MACHINES: Final = frozenset(
     f"access/{one}.py"

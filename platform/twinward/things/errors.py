@@ -29,3 +29,8 @@ class NoSuchAffordance(NotFound):
 
 class ThingConflict(Conflict):
     """The thing does not stand as that step wants it: a bed is taken, stock has run out, a name is in use."""
+
+
+def no_such_thing() -> ThingNotFound:
+    """The error for a name that no thing has; a page shows it, too."""
+    return ThingNotFound("there is no such thing", hint="`twinward thing list` names them all")

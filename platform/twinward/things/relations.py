@@ -16,7 +16,7 @@ from twinward.core.clock import iso
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.assignments import ERASED, WITHHELD, Assignment
-from twinward.things.errors import BadThing, ThingConflict, ThingNotFound
+from twinward.things.errors import BadThing, ThingConflict, no_such_thing
 from twinward.things.models import OF_PATIENTS, Kind, Related, Relation, Thing, require_between
 from twinward.things.parts import ThingParts
 from twinward.things.storage.database import Tables
@@ -182,7 +182,7 @@ def found(tables: Tables, name: str) -> Thing:
     """A thing by its name. Raises ``ThingNotFound``."""
     kept = tables.thing(name)
     if kept is None:
-        raise ThingNotFound("there is no such thing", hint="`twinward thing list` names them all")
+        raise no_such_thing()
     return kept[0]
 
 
