@@ -253,63 +253,6 @@ def test_the_fast_way_takes_nothing_that_the_strict_one_refuses(piece: bytes, at
         assert list(fast.readings) == [one for one in strict.readings if one.code in wanted]
 
 
-MANY = ndjson(list(observations(patients(2, random.Random(5)), 8, random.Random(6)))).splitlines()
-WANTED = ("8302-2", "2339-0", "8867-4", "2947-0")
-SWAPS = (
-    (b"final", (b"amended", b"banana", b"entered-in-error", b"fin\xffal", b"preliminary", b"")),
-    (b'"status"', (b'"st\\u0061tus"', b'"_status"', b'"status":"final","status"')),
-    (b"Patient/", (b"Patent/", b"Patient/ ", b"Patient//", b"#", b"", b"Patient/\xc3\xa9")),
-    (b"Encounter/", (b"#", b"", b"Patient/")),
-    (b"T08:", (b"T28:", b"T8:", b" 08:", b"T08:33:60", b"t08:")),
-    (b"+00:00", (b"", b"Z", b"+15:00", b"-03:30")),
-    (
-        b'"value":',
-        (b'"value":0', b'"value":-', b'"value":1e400,"x":', b'"value":NaN,"x":', b'"value":"1","x":', b'"value":1'),
-    ),
-    (b'"unit":"', (b'"unit":"a\tb', b'"unit":"","x":"', b'"comparator":"<","unit":"', b'"unit":" ')),
-    (b'"id":"', (b'"id":"a b', b'"id":"', b'"id":null,"x":"', b'"id":"' + b"x" * 64)),
-    (b'"code":{', (b'"code":{"coding":[],', b'"code":{"text":"","x":{},', b'"code":null,"x":{')),
-    (
-        b'"meta":{',
-        (
-            b'"meta":{"versionId":"3",',
-            b'"meta":{"lastUpdated":"yesterday",',
-            b'"meta":{"tag":[],',
-            b'"valueString":"HIV","meta":{',
-        ),
-    ),
-    (
-        b'"subject":{',
-        (b'"subject":{"display":"",', b'"subject":{"display":"HIV clinic",', b'"component":[],"subject":{'),
-    ),
-    (b"http://loinc.org", (b"http://loinc.org/", b"x y", b"")),
-    (b"laboratory", (b"vital-signs", b"social-history", b"")),
-    (b"{", (b" {", b"[{", b"{{", b"\xef\xbb\xbf{")),
-    (b"}", (b"} x", b"", b"}{}", b"} ")),
-)
-"""What stands in a line, and what may stand there instead, right or wrong."""
-
-
-@st.composite
-def streams(draw: st.DrawFn) -> list[bytes]:
-    """Lines of one stream, some of which were changed here and there."""
-    lines = [draw(st.sampled_from(MANY)) for _ in range(draw(st.integers(2, 12)))]
-    for place in draw(st.lists(st.integers(0, len(lines) - 1), max_size=6)):
-        old, others = draw(st.sampled_from(SWAPS))
-        lines[place] = lines[place].replace(old, draw(st.sampled_from(others)), draw(st.sampled_from([1, 1, -1])))
-    return [line for one in lines if (line := one.strip(b" \t\r\n"))]
-
-
-@given(streams())
-def test_many_lines_together_say_what_each_alone_says_the_strict_way(lines: list[bytes]) -> None:
-    reader, strict = NdjsonReader(WANTED), NdjsonReader(WANTED)
-    for line, record in zip(lines, reader.read_ahead(MANY + lines)[len(MANY) :], strict=True):
-        if record is not None:
-            alone = strict._strict(line)
-            assert record[:6] == alone[:6]
-            assert list(record.readings) == [one for one in alone.readings if one.code in WANTED]
-
-
 CONFIDENTIAL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
 
 
@@ -354,13 +297,6 @@ def test_bytes_that_no_decoder_takes_are_a_bad_line_and_no_more(tmp_path: Path, 
         reader.read(line)
     (tmp_path / "Observation.ndjson").write_bytes(line + b"\n" + SOURCE + b"\n")
     assert [number for number, _ in read_lines(tmp_path / "Observation.ndjson")] == [1, 2]
-
-
-def test_plain_lines_are_all_read_together() -> None:
-    again = [line.replace(b'"id":"', b'"id":"2') for line in MANY]
-    odd = MANY[0].replace(b'"status"', b'"status":"final","status"')
-    assert None not in NdjsonReader(WANTED).read_ahead(MANY + again)
-    assert NdjsonReader(WANTED).read_ahead([*MANY, odd])[-1] is None
 
 
 @pytest.mark.parametrize("member", [b'"status":"final"', b'"value":', b'"display":', b'"reference":', b'"system":'])

@@ -28,6 +28,7 @@ from twinward.fhir.bulk.observation_lines import (
     UNREADABLE,
     CommonObservation,
     ObservationLines,
+    leads_out,
 )
 from twinward.twins.models import BulkRecord
 
@@ -87,7 +88,7 @@ class ObservationColumns:
             one.component is not _UNSET
             or one.valueString is not _UNSET
             or subject.display is not _UNSET
-            or (encounter is not _UNSET and (encounter.display is not _UNSET or encounter.reference[:1] in ("", "#")))
+            or (encounter is not _UNSET and (encounter.display is not _UNSET or not leads_out(encounter.reference)))
             or not ID.fullmatch(one.id)
         ):
             return None

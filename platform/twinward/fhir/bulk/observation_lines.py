@@ -25,7 +25,7 @@ from twinward.fhir.json.edits import names_server_meta, object_of, parted, witho
 from twinward.fhir.json.strict_json import JsonObject, decode
 from twinward.fhir.json.values import to_ms
 from twinward.fhir.mapping.categories import LOINC, filed_under, ordinary_category_of
-from twinward.fhir.mapping.records import FINALITY
+from twinward.fhir.mapping.records import FINALITY, references_in
 from twinward.fhir.sensitivity.content import sensitivities_of_part
 from twinward.fhir.validation.definitions import Check, Element, kind_of
 from twinward.fhir.validation.validator import element_faults
@@ -194,7 +194,7 @@ class ObservationLines:
             and values + (one.valueString is not msgspec.UNSET) <= 1
             and one.valueString != ""
             and one.subject.display != ""
-            and (encounter is msgspec.UNSET or (_leads_out(encounter.reference) and encounter.display != ""))
+            and (encounter is msgspec.UNSET or (leads_out(encounter.reference) and encounter.display != ""))
             and (
                 one.component is msgspec.UNSET
                 or (
@@ -309,9 +309,10 @@ class ObservationLines:
         return found
 
 
-def _leads_out(reference: str) -> bool:
-    """Whether a reference is one, and not to a contained resource: the common shape contains none (ref-1)."""
-    return reference != "" and reference[0] != "#"
+def leads_out(reference: str) -> bool:
+    """Whether a reference is one, to no contained resource (the common shape contains none, ref-1) and by no search:
+    what that finds is the strict way's to say."""
+    return reference != "" and reference[0] != "#" and "?" not in reference
 
 
 def _decoded(body: bytes) -> JsonObject | None:
@@ -322,7 +323,10 @@ def _decoded(body: bytes) -> JsonObject | None:
 
 
 def _conforming(tree: JsonObject) -> bool:
-    """Whether each member is valid as the element of an Observation that it is named after."""
+    """Whether each member is valid as the element of an Observation that it is named after, and refers as the common
+    shape does."""
+    if not all(map(leads_out, references_in(tree))):
+        return False
     return not any(element_faults("Observation", name, value) for name, value in tree.items() if name != "resourceType")
 
 

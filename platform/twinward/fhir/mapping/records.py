@@ -119,7 +119,7 @@ def _owner(entry: Entry, only_patient: str | None) -> str:
     if not owners and only_patient is not None:
         return only_patient
     # Elsewhere (the target of a Provenance, the participant of an Appointment) one patient is as good as a subject.
-    anywhere = {one for one in map(entry.refers_to, _all_references(entry.body)) if one and one.startswith("Patient/")}
+    anywhere = {one for one in map(entry.refers_to, references_in(entry.body)) if one and one.startswith("Patient/")}
     if len(anywhere) == 1:
         return anywhere.pop()
     issue = Issue("required", f"{entry.path}.subject", "names no patient, so nobody's consent could protect it")
@@ -133,16 +133,16 @@ def _items(value: object) -> list[object]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def _all_references(value: object) -> Iterator[object]:
+def references_in(value: object) -> Iterator[str]:
     """Every reference in a decoded resource. Its nesting is bounded by the decoder."""
     if isinstance(value, dict):
         if isinstance(value.get("reference"), str):
             yield value["reference"]
         for inner in value.values():
-            yield from _all_references(inner)
+            yield from references_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _all_references(inner)
+            yield from references_in(inner)
 
 
 def _record(entry: Entry, category: Category) -> ImportRecord:
