@@ -299,6 +299,13 @@ def test_bytes_that_no_decoder_takes_are_a_bad_line_and_no_more(tmp_path: Path, 
     assert [number for number, _ in read_lines(tmp_path / "Observation.ndjson")] == [1, 2]
 
 
+def test_long_lines_go_the_strict_way_so_that_what_is_remembered_stays_small() -> None:
+    reader = NdjsonReader(())
+    line = json.dumps(observation(1, interpretation=[{"text": "word " * 2_000}]), separators=(",", ":")).encode()
+    assert reader.read_ahead([line]) == [reader._fast(line)] == [None]
+    assert reader.read(line) == reader._strict(line)
+
+
 @pytest.mark.parametrize("member", [b'"status":"final"', b'"value":', b'"display":', b'"reference":', b'"system":'])
 def test_a_key_that_stands_twice_is_seen_wherever_it_stands(member: bytes) -> None:
     name = member.split(b":")[0]

@@ -22,6 +22,7 @@ from twinward.features.derivation import Measurement
 from twinward.fhir.bulk.observation_lines import (
     ID,
     LEAST_NUMBER,
+    MAX_LINE_BYTES,
     MAX_NUMBER_SLACK,
     MOST_NUMBER,
     SEEN_AT_MOST,
@@ -67,7 +68,7 @@ class ObservationColumns:
         plain: list[bytes] = []
         ones: list[CommonObservation] = []
         for place, line in enumerate(lines):
-            if b"\\" not in line:
+            if len(line) <= MAX_LINE_BYTES and b"\\" not in line:
                 try:
                     ones.append(self._decode(line))
                 except UNREADABLE:

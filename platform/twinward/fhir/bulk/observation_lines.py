@@ -34,6 +34,10 @@ from twinward.twins.models import BulkRecord, IfKept
 SEEN_AT_MOST = 8_192
 """Distinct codes, categories … remembered as checked; a stream that has more is read the strict way, not wrongly."""
 
+MAX_LINE_BYTES = 8 * 1024
+"""What is remembered of a line is a part of it: longer ones go the strict way, so that it all stays within megabytes,
+whatever a small compressed file holds."""
+
 MAX_NUMBER_SLACK = 24
 """Bytes a line may lose when encoded again: a number written longer than it needs. More goes the strict way."""
 
@@ -147,7 +151,7 @@ class ObservationLines:
 
     def _common(self, line: bytes) -> CommonObservation | None:
         """The line by the struct, where that cannot be wrong about its keys, names its patient and a full moment."""
-        if b"\\" in line:
+        if len(line) > MAX_LINE_BYTES or b"\\" in line:
             return None
         try:
             one = self._decode(line)
