@@ -7,6 +7,8 @@ import secrets
 
 from twinward.core.vocabulary import RecordId, TwinId
 
+UUID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""As names are written here."""
 _VARIANT = {f"{digit:x}": f"{0b1000 | digit & 0b0011:x}" for digit in range(16)}
 """The variant of RFC 9562, section 4.1, out of a random digit."""
 
@@ -19,8 +21,11 @@ def uuid7(at_ms: int) -> str:
 
 
 def first_uuid7(at_ms: int) -> str:
-    """What sorts in front of every version 7 UUID of a moment or later, and behind all earlier ones."""
-    time = f"{at_ms & (1 << 48) - 1:012x}"
+    """What sorts in front of every version 7 UUID of a moment or later, and behind all earlier ones.
+
+    Before 1970 there were none: whoever asks since 1900 asks for all.
+    """
+    time = f"{min(max(at_ms, 0), (1 << 48) - 1):012x}"
     return f"{time[:8]}-{time[8:]}"
 
 

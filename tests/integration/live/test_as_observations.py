@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -165,6 +166,12 @@ def test_everything_and_exports_hold_what_was_measured_once(web: TestClient, hou
         pages = everything(web, house, patient, f"_count={count}")
         assert [one["id"] for page in pages for one in page] == [one["id"] for one in whole[0]], "paged, in one order"
         assert all(len(page) <= count for page in pages)
+    for text in ("1f" + "-" * 35, "1f1" + "-" * 34, "1f1f" + "0" * 33):
+        assert web.get(f"/fhir/{patient}/$everything?_cursor={text}", headers=ask(house)).status_code == 400
+    for place in ("f" + "-" * 35, "f1" + "-" * 34):
+        cursor = base64.urlsafe_b64encode(f"{twin}/{place}".encode()).decode()
+        forged = web.get(f"/fhir/Observation?patient={patient}&_cursor={cursor}", headers=ask(house))
+        assert forged.status_code == 400
     counted = web.get(f"/fhir/{patient}/$everything?_summary=count", headers=ask(house)).json()
     assert counted["total"] == len(whole[0])
     (some,) = everything(web, house, patient, f"_type=Observation&start={lines[7]['time'][:19]}Z")
@@ -179,6 +186,7 @@ def test_everything_and_exports_hold_what_was_measured_once(web: TestClient, hou
 
     out = [one for one in exported(web, house, "_type=Observation") if one["subject"] == {"reference": patient}]
     assert sorted(one["id"] for one in out) == sorted(one["id"] for one in measured(whole[0]))
+    assert len(exported(web, house, "_type=Observation&_since=1900-01-01")) >= len(out)
     since = iso(house.node.clock.now_ms() + 1).replace("+", "%2B")
     assert exported(web, house, f"_type=Observation&_since={since}") == []
     house.node.live.closing.run(now=True)  # stored anew: it comes again, whole

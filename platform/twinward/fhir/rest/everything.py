@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from twinward.core.ids import UUID_PATTERN
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.json.values import ALWAYS, interval_of
@@ -22,7 +23,7 @@ from twinward.vault.interfaces import Record
 EVERYTHING_PARAMETERS = ("_count", "_cursor", "_since", "_type", "end", "start", *SUBSETS)
 MOST_MEASURED = 1_000
 """Observations of what was measured that come on one page where ``_count`` does not say: sampled hours, up to 15 MB."""
-_CURSOR = re.compile(r"[01][0-9a-f-]{36}")
+_CURSOR = re.compile(f"[01]{UUID_PATTERN}")
 
 
 @dataclass(frozen=True, slots=True)

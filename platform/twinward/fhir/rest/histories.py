@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from twinward.core.ids import UUID_PATTERN
 from twinward.core.vocabulary import RecordId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.resource_types import R4_TYPES
@@ -81,7 +82,7 @@ def _version_before(value: str) -> int:
     return int(value)
 
 
-_CURSOR = re.compile(r"([0-9]{1,15})/([0-9a-f-]{36})/([1-9][0-9]{0,9})")
+_CURSOR = re.compile(rf"([0-9]{{1,15}})/({UUID_PATTERN})/([1-9][0-9]{{0,9}})")
 
 
 @dataclass(frozen=True, slots=True)

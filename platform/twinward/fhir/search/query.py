@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from twinward.core.ids import UUID_PATTERN
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.search.chains import Chain, read_chain, typed_reference
 from twinward.fhir.search.includes import Include, read_include
@@ -42,7 +43,7 @@ END = "~"
 Place = tuple[str, str]
 """Where a record stands among all: its twin, its record id."""
 
-_CURSOR = re.compile(r"([0-9a-f-]{36})/([0-9a-f-]{36})?")
+_CURSOR = re.compile(f"({UUID_PATTERN})/({UUID_PATTERN})?")
 _SORTED_CURSOR = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})/_history/([1-9][0-9]{0,9})")
 _TOTALS = frozenset({"none", "estimate", "accurate"})
 _COUNTS_ANYWAY = ("_totalMethod", "count")
