@@ -1,4 +1,4 @@
-"""The console's page of one's own account: another password, where one is signed in, and signing out."""
+"""The console's page of one's own account: what officers ask, another password, where one is signed in, signing out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
 from twinward.access.errors import SignInRefused, TooManyAttempts
+from twinward.access.justification import MAX_CHARS
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.access.sessions import BY_PROVIDER, Session
+from twinward.api.audit import MAX_INDEX
 from twinward.console.delegations import lent_by
 from twinward.console.pages import Console, said
 from twinward.console.sessions import PATH, require_csrf, too_many
 from twinward.console.viewer import gettext, message
 from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Role
 
 PAGE = f"{PATH}/account"
 Csrf = Annotated[str, Form(max_length=64)]
@@ -48,7 +51,22 @@ def add_account(router: APIRouter, console: Console) -> None:
             return _page(console, request, session, refused=said(error), status=400)
         return answer
 
+    _add_answers(router, console)
     _add_sign_out(router, console)
+
+
+def _add_answers(router: APIRouter, console: Console) -> None:
+    @router.post("/account/answers/{index}")
+    def answer(
+        request: Request,
+        index: Annotated[int, InPath(ge=0, le=MAX_INDEX)],
+        note: Annotated[str, Form(max_length=4 * MAX_CHARS)],
+        csrf: Csrf,
+    ) -> Response:
+        session = console.sessions.person(request)
+        require_csrf(session, csrf)
+        console.node.reviews.answer(session.principal, index, note)
+        return RedirectResponse(f"{PAGE}?answered=1", status_code=303)
 
 
 def _add_sign_out(router: APIRouter, console: Console) -> None:
@@ -88,6 +106,8 @@ def _page(console: Console, request: Request, session: Session, *, refused: str 
         status=status,
         refused=refused,
         changed="changed" in request.query_params and not refused,
+        answered="answered" in request.query_params,
+        questions=_questions(console, session),
         since=record.password_at_ms,
         expires=expires_at_ms,
         least=MIN_LENGTH,
@@ -99,6 +119,14 @@ def _page(console: Console, request: Request, session: Session, *, refused: str 
         recovery_left=len(record.recovery),
         lends=lent_by(console, session),
     )
+
+
+def _questions(console: Console, session: Session) -> list[dict[str, Any]]:
+    """What officers ask of this person about accesses of theirs, the oldest first; nothing before they are let in."""
+    if session.must_change or session.must_enrol or session.principal.role is Role.PATIENT:
+        return []
+    found = console.node.reviews.questions(session.principal.id)
+    return [{"index": case.index, "text": asked.note, "by": asked.by, "at": asked.at_ms} for case, asked in found]
 
 
 def session_row(session: Session) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.review.care import CARE_TYPES, STAFF_TYPE, Directory, Resource, care_of
 from twinward.review.errors import NoSuchVisit, OwnAccess, ReviewConflict
 from twinward.review.examination import examine, visits_of
-from twinward.review.models import CareContext, DayReview, ReviewCase, Staff, Verdict, Visit
+from twinward.review.models import CareContext, DayReview, ReviewCase, Staff, Step, Verdict, Visit
 from twinward.review.register import ReviewRegister
 from twinward.review.relations import relation
 from twinward.vault.errors import NotReleased, TwinShredded
@@ -191,10 +191,10 @@ class Reviews:
             raise ReviewConflict("a question waits for its answer already")
         return self._noted(officer, visit.twin, visit.index, visit.agent, verdict, note)
 
-    def questions(self, account: str) -> list[tuple[ReviewCase, str]]:
-        """The questions that wait for an account's answer, with their text."""
+    def questions(self, account: str) -> list[tuple[ReviewCase, Step]]:
+        """The questions that wait for an account's answer, with who asked what and when."""
         found = [one for one in self.cases().values() if one.agent == account]
-        return [(one, question.note) for one in found if (question := one.question) is not None]
+        return [(one, question) for one in found if (question := one.question) is not None]
 
     def answer(self, person: Principal, index: int, text: str) -> ReviewCase:
         """Answer a question about a visit of one's own.

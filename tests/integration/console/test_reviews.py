@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.console.fixtures import OFFICER, PASSWORD, SYSTEMS, settled
+from tests.integration.console.fixtures import NIGHT_PASSWORD, OFFICER, PASSWORD, SYSTEMS, settled
 from tests.integration.console.test_accesses_page import token_of
 from tests.integration.console.test_console import sign_in
 from tests.kept_homes import founded
@@ -170,7 +170,9 @@ def test_findings_are_events_and_close_a_visit_once(ward: Ward, web: TestClient)
     reviews.find(ward.permit(), OFFICER, index, Verdict.ASKED, "Why did you open it?")
     with pytest.raises(ReviewConflict):
         reviews.find(ward.permit(), OTHER, index, Verdict.ASKED, "And why so?")
-    assert [(case.index, text) for case, text in reviews.questions("dr-poe")] == [(index, "Why did you open it?")]
+    assert [(case.index, asked.note) for case, asked in reviews.questions("dr-poe")] == [
+        (index, "Why did you open it?")
+    ]
     with pytest.raises(ReviewConflict):
         reviews.answer(LEE, index, "I was not asked")
     reviews.answer(POE, index, "The patient asked me to look at the scan")
@@ -190,6 +192,35 @@ def test_findings_are_events_and_close_a_visit_once(ward: Ward, web: TestClient)
     event = ward.node.audit_reader.event(ward.permit(), case.steps[-1].index).event
     assert event is not None
     assert (event.action, event.twin, event.decision) == (Action.REVIEW, ward.twins[1], "permit")
+
+
+def test_whoever_is_asked_reads_it_on_their_own_page_and_answers_there(ward: Ward, web: TestClient) -> None:
+    account, other = "/console/account", TestClient(ward.app, follow_redirects=False)
+    night = Principal("dr-night", Role.CLINICIAN, "Dr. Night", "surgery")
+    ward.node.accounts.add_person(night, NIGHT_PASSWORD)
+    ward.read(night, ward.twins[0])
+    today = day_of(ward.clock.now_ms())
+    review = ward.node.reviews.day(ward.permit(), today)
+    index = next(one.visit.index for one in review.suspects if one.visit.agent == night.id)
+    ward.node.reviews.find(ward.permit(), OFFICER, index, Verdict.ASKED, "What was <it> for?")
+    sign_in(other)
+    assert "Asked of you" not in other.get(account).text  # it is nobody else's
+    assert sign_in(web, NIGHT_PASSWORD, night.id).status_code == 303
+    page = web.get(account).text
+    assert "What was &lt;it&gt; for?" in page
+    said = {"note": "I was called to a consult", "csrf": token_of(page)}
+    assert web.post(f"{account}/answers/{index}", data=said | {"csrf": "x" * 22}).status_code == 403
+    assert web.post(f"{account}/answers/{index}", data=said | {"note": "  "}).status_code == 400
+    assert web.post(f"{account}/answers/{index + 10**6}", data=said).status_code == 409
+    strange = {"note": "not mine", "csrf": token_of(other.get(account).text)}
+    assert other.post(f"{account}/answers/{index}", data=strange).status_code == 409
+    assert web.post(f"{account}/answers/{index}", data=said).headers["location"] == f"{account}?answered=1"
+    assert "Asked of you" not in web.get(f"{account}?answered=1").text
+    assert web.post(f"{account}/answers/{index}", data=said).status_code == 409
+    steps = ward.node.reviews.cases()[index].steps
+    assert [(one.verdict, one.by, one.note) for one in steps][1:] == [
+        (Verdict.ANSWERED, night.id, "I was called to a consult")
+    ]
 
 
 def test_nobody_reviews_what_they_did_themselves(ward: Ward) -> None:
