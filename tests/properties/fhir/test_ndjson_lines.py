@@ -146,6 +146,8 @@ OTHERS: dict[str, Sequence[bytes]] = {
     ),
     "valueString": (b'"HIV"', b'""', b'"x"'),
     "valueCodeableConcept": (b'{"text":"HIV"}', b'{"text":"x"}', b"null"),
+    "interpretation": (b'[{"text":"HIV"}]', b'[{"text":"x"}]', b'[{"text":""}]', b"[]", b'{"text":"x"}'),
+    "referenceRange": (b'[{"text":"HIV"}]', b'[{"text":"x"}]', b"[{}]", b'[{"low":' + quantity("1e301") + b"}]"),
     "component": (b"[]", b'[{"code":{"text":"x"},"valueQuantity":' + quantity("1e301") + b"}]"),
     "meta": (
         DATED,
@@ -244,6 +246,10 @@ def test_each_bound_by_itself_is_taken_as_the_strict_way_takes_it() -> None:
             changed = line(**{name: value})
             taken_as_the_strict_way_takes_them(reader, [changed])
             taken_as_the_strict_way_takes_them(reader, [changed, line(), changed])
+            if name in ("valueString", "valueCodeableConcept", "component"):
+                bare = line(valueQuantity=ABSENT)
+                instead = line(**{"valueQuantity": ABSENT, name: value})
+                taken_as_the_strict_way_takes_them(reader, [bare, instead, bare])
     members = list(PLAIN.items())
     for at, (name, value) in enumerate(members):
         for again in (value, b'""', b"null", ABSENT):
