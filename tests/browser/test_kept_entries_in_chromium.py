@@ -49,7 +49,7 @@ def test_a_patients_choices_outlive_the_question_who_it_is(visit: Visit, house: 
     finally:
         sessions.fresh_ms = lasts
     page.wait_for_selector("h1:has-text('Is it still you?')")
-    page.wait_for_function(f"JSON.parse({SLOT})?.refused")  # nobody types a password before the page is there
+    visit.until(f"JSON.parse({SLOT})?.refused")  # nobody types a password before the page is there
     page.fill("#password", PASSWORD)
     page.click("button:text-is('Confirm')")
     page.wait_for_selector("text=What you entered is here again")
@@ -65,7 +65,7 @@ def test_a_session_that_ended_meanwhile_costs_a_sign_in_and_no_entry(visit: Visi
     page.fill("#subject", "dr-lee")
     visit.context.clear_cookies()
     page.click("button:text-is('Open the case')")
-    page.wait_for_function(f"JSON.parse({SLOT})?.refused")
+    visit.until(f"JSON.parse({SLOT})?.refused")
     assert "neighbours" not in str(page.evaluate(SLOT)), "who is not signed in reads nothing of it"
     page.fill("#account", "officer")
     page.fill("#password", PASSWORD)

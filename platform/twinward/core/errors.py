@@ -117,7 +117,7 @@ class Unavailable(TwinwardError):
         """The message, or that something does not answer."""
         if self.own_words:
             return super().outside()
-        return "something this node needs does not answer; nothing was done", "try again later"
+        return sentence("something this node needs does not answer; nothing was done"), sentence("try again later")
 
 
 def store_unavailable(message: str, hint: str) -> Unavailable:
