@@ -1,7 +1,4 @@
-"""The console's own sign-in: a cookie, and a token in every form (CSRF).
-
-Cookies are HttpOnly and SameSite=Strict; over TLS also Secure, under names no other site can set.
-"""
+"""The console's own sign-in: a cookie, and a token in every form (CSRF)."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +25,7 @@ from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
 from twinward.console.address import PATH as PATH
 from twinward.console.browsers import browser_of
+from twinward.console.cookies import Cookies
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.console.viewer import gettext, message
 from twinward.console.wrong_role import (
@@ -43,9 +40,6 @@ from twinward.console.wrong_role import (
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role, TwinId
 
-_HOST_ONLY = "__Host-"
-"""RFC 6265bis section 4.1.3.2: browsers take such a name over TLS, from this very host, and for all of its paths."""
-
 SESSION_COOKIE = "twinward_session"
 FORM_COOKIE = "twinward_form"
 BROWSER_COOKIE = "twinward_browser"
@@ -56,49 +50,6 @@ _ROLES = frozenset({Role.OFFICER, Role.PATIENT, Role.CLINICIAN, Role.OPERATOR})
 
 _STAFF = frozenset({Role.CLINICIAN, Role.OPERATOR})
 _HOSPITAL = _STAFF | {Role.OFFICER}
-
-
-@dataclass(frozen=True, slots=True)
-class Cookies:
-    """The cookies of one request. ``secure``: whether they may travel over TLS only."""
-
-    request: Request
-    secure: bool
-
-    def get(self, name: str) -> str:
-        """A cookie, or nothing."""
-        return self.request.cookies.get(self._full(name), "")
-
-    def set(
-        self,
-        response: Response,
-        name: str,
-        value: str,
-        max_age_s: int,
-        *,
-        samesite: Literal["strict", "lax"] = "strict",
-    ) -> None:
-        """Have the browser keep one for so long."""
-        response.set_cookie(
-            self._full(name),
-            value,
-            max_age=max_age_s,
-            path=self._path,
-            secure=self.secure,
-            httponly=True,
-            samesite=samesite,
-        )
-
-    def drop(self, response: Response, name: str) -> None:
-        """Have the browser forget one."""
-        response.delete_cookie(self._full(name), path=self._path, secure=self.secure, httponly=True, samesite="strict")
-
-    @property
-    def _path(self) -> str:
-        return "/" if self.secure else PATH
-
-    def _full(self, name: str) -> str:
-        return f"{_HOST_ONLY}{name}" if self.secure else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ def test_a_form_that_is_not_read_to_its_end_is_answered_with_a_page(
         said = sent.said.decode()
         assert all(word in said for word in ("<html", *words)), said
 
-    page(Sender("POST", path, media=FORM), 413, "65536 bytes at most", "enter less")
+    page(Sender("POST", path, media=FORM), 413, "larger than can be taken", "enter less")
     page(Sender("POST", path, media=FORM, **{"content-length": "9" * 30}), 413)
     page(Sender("POST", path, media=FORM, **{"content-encoding": "br"}), 415)
     page(Sender("POST", path, media="multipart/form-data"), 400, "change what you entered")

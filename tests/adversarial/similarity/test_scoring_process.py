@@ -7,6 +7,8 @@ import pickle
 import resource
 import signal
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ import pytest
 
 from tests.adversarial.similarity.native import Native
 from tests.integration.similarity.fixtures import VENDOR, House, schema_of
+from tests.tools import ROOT
 from twinward.client import HospitalRefused, Question
 from twinward.protocol.messages import GatedQuery
 from twinward.protocol.proofs import new_query_id
@@ -48,9 +51,25 @@ def child(tmp_path: Path) -> Iterator[Child]:
     made.close()
 
 
-@pytest.mark.parametrize("runs", [GateProcess, Scorer, CountingWorker])
-def test_a_new_process_finds_loaded_what_it_runs(child: Child, runs: type) -> None:
-    assert child.ask("find loaded", runs.__module__) == b"loaded"
+_FIRST = """
+import sys
+from pathlib import Path
+from tests.adversarial.similarity.native import Native
+from twinward.similarity.scoring.child import Child
+
+if __name__ == "__main__":
+    child = Child(Native, Path(sys.argv[1]), patience_s=20)
+    print(*(child.ask("find loaded", module).decode() for module in sys.argv[2:]))
+    child.close()
+"""
+
+
+def test_a_new_process_finds_loaded_what_it_runs(tmp_path: Path) -> None:
+    # In a process of its own: the server that forks is one for all of a process, and other tests load theirs with it.
+    modules = [runs.__module__ for runs in (GateProcess, Scorer, CountingWorker)]
+    asked = [sys.executable, "-c", _FIRST, str(tmp_path), *modules]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["loaded"] * 3, done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL])
