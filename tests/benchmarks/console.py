@@ -27,8 +27,8 @@ from tests.browser.conftest import served
 from tests.integration.console.fixtures import PASSWORD, House, build
 from tests.walk.home import PASSWORD as WALKED
 from twinward.audit.event_index.columns import OPEN
-from twinward.cli import collector
 from twinward.console.sessions import SESSION_COOKIE
+from twinward.core import collector
 from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.node import Node, open_node
 

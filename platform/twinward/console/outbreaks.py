@@ -12,11 +12,10 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from twinward.access.interfaces import AccessContext
-from twinward.access.justification import MAX_CHARS, bounded
+from twinward.access.justification import MAX_CHARS
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
 from twinward.console.viewer import gettext, message
-from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
@@ -88,23 +87,16 @@ def _add_page(router: APIRouter, console: Console) -> None:
         )
 
 
-def _add_decisions(router: APIRouter, console: Console) -> None:
-    def asked(request: Request, csrf: str, reason: str, *, fresh: str = "") -> AccessContext:
-        session = console.sessions.officer(request, fresh=fresh)
-        require_csrf(session, csrf)
-        said = bounded(reason)
-        if not said:
-            raise BadInput(
-                message("a decision on daily counts has a reason"), hint=message("one sentence; it stays in the log")
-            )
-        return AccessContext(session.principal, Purpose.COMPLIANCE, said, detail=(("via", "console"),))
+_NO_REASON = message("a decision on daily counts has a reason")
 
+
+def _add_decisions(router: APIRouter, console: Console) -> None:
     @router.post("/outbreaks/approve")
     def approve(request: Request, invitation: _Invitation, reason: _Reason, csrf: _Csrf) -> Response:
         from twinward.node.outbreak_releases import releases_of
         from twinward.outbreak.agreement import PeriodInvitation
 
-        by, tenant = asked(request, csrf, reason, fresh=PAGE), console.node.settings.tenant
+        by, tenant = console.decider(request, csrf, reason, _NO_REASON, fresh=PAGE), console.node.settings.tenant
         text = _file(invitation)
         name = PeriodInvitation.parse(text).terms.name
         with releases_of(console.node, tenant, by) as (releases, known_as):
@@ -117,7 +109,7 @@ def _add_decisions(router: APIRouter, console: Console) -> None:
     def withdraw(request: Request, period: _Period, reason: _Reason, csrf: _Csrf) -> Response:
         from twinward.node.outbreak_releases import releases_of
 
-        by = asked(request, csrf, reason)
+        by = console.decider(request, csrf, reason, _NO_REASON)
         with releases_of(console.node, console.node.settings.tenant, by) as (releases, known_as):
             releases.withdraw(known_as, releases.invitation_of(bytes.fromhex(period)))
         return RedirectResponse(PAGE, status_code=303)

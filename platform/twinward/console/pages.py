@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twinward.access.interfaces import AccessContext, Permit
+from twinward.access.justification import bounded
 from twinward.access.sessions import Session
 from twinward.audit.errors import LogTampered
 from twinward.console import charts, external_use, health
@@ -22,13 +23,14 @@ from twinward.console.derivation import AT_ONCE, Derivation
 from twinward.console.preferences import PREFERENCES_COOKIE, Preferences
 from twinward.console.previews import WaitingPreviews
 from twinward.console.script_words import script_words
-from twinward.console.sessions import Sessions
+from twinward.console.sessions import Sessions, require_csrf
 from twinward.console.sign_in_gate import SignInGate
 from twinward.console.viewer import (
     Viewer,
     day,
     gettext,
     in_words,
+    message,
     minute,
     number,
     reasons,
@@ -39,7 +41,7 @@ from twinward.console.viewer import (
     viewer,
 )
 from twinward.console.work import work_waiting
-from twinward.core.errors import TwinwardError
+from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.vocabulary import Purpose, Role, TwinId
 from twinward.node import Node
 from twinward.overview import status as standing
@@ -132,6 +134,20 @@ class Console:
     def permit(self, session: Session, page: str, twin: TwinId | None = None) -> Permit:
         """The officer's leave to look at a page; the log has it before anything is shown."""
         return permit_to_examine(self.node.access, AccessContext(session.principal, Purpose.COMPLIANCE), page, twin)
+
+    def decider(self, request: Request, csrf: str, reason: str, no_reason: str, *, fresh: str = "") -> AccessContext:
+        """The officer who decides by a form, with what they say why. Raises ``BadInput`` where they say nothing.
+
+        Args:
+            no_reason: what that refusal says.
+            fresh: the page to come back to, where they have to prove anew who they are.
+        """
+        session = self.sessions.officer(request, fresh=fresh)
+        require_csrf(session, csrf)
+        said = bounded(reason)
+        if not said:
+            raise BadInput(no_reason, hint=message("one sentence; it stays in the log"))
+        return AccessContext(session.principal, Purpose.COMPLIANCE, said, detail=(("via", "console"),))
 
     def problem(self, request: Request, status: int, message: str, hint: str) -> Response:
         """An error's page, with the navigation of whoever is signed in."""

@@ -8,15 +8,12 @@ from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
-from twinward.access.interfaces import AccessContext
-from twinward.access.justification import MAX_CHARS, bounded
+from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
 from twinward.console import charts
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
 from twinward.console.viewer import gettext, in_words, message, minute
-from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
     from twinward.overview.studies import Charge, InvitedStudy
@@ -77,17 +74,10 @@ def _add_pages(router: APIRouter, console: Console) -> None:
         return _study_page(console, request, session, digest)
 
 
-def _add_decisions(router: APIRouter, console: Console) -> None:
-    def asked(request: Request, csrf: str, reason: str, *, fresh: str = "") -> AccessContext:
-        session = console.sessions.officer(request, fresh=fresh)
-        require_csrf(session, csrf)
-        said = bounded(reason)
-        if not said:
-            raise BadInput(
-                message("a decision on a study has a reason"), hint=message("one sentence; it stays in the log")
-            )
-        return AccessContext(session.principal, Purpose.COMPLIANCE, said, detail=(("via", "console"),))
+_NO_REASON = message("a decision on a study has a reason")
 
+
+def _add_decisions(router: APIRouter, console: Console) -> None:
     @router.post("/studies")
     def receive(request: Request, invitation: Annotated[str, Form(max_length=MOST_BYTES)], csrf: _Csrf) -> Response:
         from twinward.node.study_approvals import receive as take_in
@@ -103,7 +93,7 @@ def _add_decisions(router: APIRouter, console: Console) -> None:
         from twinward.node.study_approvals import approve as approve_for
         from twinward.node.study_inbox import StudyInbox
 
-        by, node = asked(request, csrf, reason, fresh=f"{PAGE}/{digest}"), console.node
+        by, node = console.decider(request, csrf, reason, _NO_REASON, fresh=f"{PAGE}/{digest}"), console.node
         approve_for(node, node.settings.tenant, StudyInbox(node.settings.home).read(digest).content, by)
         return RedirectResponse(f"{PAGE}/{digest}", status_code=303)
 
@@ -112,7 +102,7 @@ def _add_decisions(router: APIRouter, console: Console) -> None:
         from twinward.node.study_approvals import withdraw as withdraw_for
         from twinward.node.study_inbox import StudyInbox
 
-        by, node = asked(request, csrf, reason), console.node
+        by, node = console.decider(request, csrf, reason, _NO_REASON), console.node
         invitation = StudyInbox(node.settings.home).read(digest).invitation
         withdraw_for(node, node.settings.tenant, invitation.study, by)
         return RedirectResponse(f"{PAGE}/{digest}", status_code=303)

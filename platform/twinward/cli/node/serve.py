@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from twinward.api.app import create_app
 from twinward.api.http.pipeline import is_loopback
-from twinward.cli import collector
 from twinward.cli.connections import Bounds
 from twinward.cli.logs import configure_logs
 from twinward.cli.output import err, out
 from twinward.cli.server import listen, server_of, stopped_by_signals, tls_of
 from twinward.console import mount
+from twinward.core import collector
 from twinward.core.errors import TwinwardError
 from twinward.node import Node
 from twinward.node.background import Checks, Following, FollowUps, Heartbeats, Indexing, Pulse, Summaries

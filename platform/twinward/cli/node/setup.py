@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from twinward.cli import collector
 from twinward.cli.account import ExpiresOption, OfficerOption, PasswordFileOption, days_of, doer_at, password_of
 from twinward.cli.context import node_at
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import read_input
 from twinward.cli.keys.shred import DryRunOption
 from twinward.cli.output import HomeOption, HostOption, JsonOption, PortOption, out, progress, say, show_json
+from twinward.core import collector
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.vocabulary import Role, TwinId

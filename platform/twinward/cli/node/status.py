@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +12,7 @@ from twinward.cli.access import emergency_lines
 from twinward.cli.context import node_at
 from twinward.cli.errors import errors_taught
 from twinward.cli.output import HomeOption, JsonOption, say, show_json
+from twinward.core import collector
 from twinward.core.clock import SystemClock, iso
 from twinward.core.config import Settings
 from twinward.core.errors import Conflict, TwinwardError, Unavailable
@@ -65,24 +63,13 @@ def _found(home: Path | None, *, as_json: bool) -> tuple[NotedStatus, TwinwardEr
     if noted is not None:
         return noted, None
     before, at_ms = Basis.of(settings), clock.now_ms()
-    with _garbage_left(), node_at(home, as_json=as_json) as node:
+    # A sixth of this command would go into looking through what it imports.
+    with collector.at_rest(), node_at(home, as_json=as_json) as node:
         shown, problem = _status(node)
         found = NotedStatus(at_ms, {"as_of": iso(at_ms)} | shown, emergency_lines(node.emergencies.counts()))
     if problem is None:
         note_status(settings, found, before)
     return found, problem
-
-
-@contextmanager
-def _garbage_left() -> Iterator[None]:
-    """Collect none meanwhile: a sixth of this command would go into looking through what it imports."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _print_own(shown: dict[str, Any], emergencies: list[str]) -> None:

@@ -7,17 +7,16 @@ pipe's end.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
+from twinward.core import collector
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.vocabulary import Again
 from twinward.fhir.bulk.inputs import NDJSON_SUFFIXES, numbered_lines, opened, read_lines, readable
@@ -135,7 +134,7 @@ def import_ndjson(
         AccessDenied, Unavailable: as ``BulkImport.take``; what landed before stays, and the same import goes on.
     """
     run = _Run(bulk, origin, on_bad_line, progress)
-    with _no_cycles():
+    with collector.at_rest():  # a batch makes a million objects and no cycle
         for path in paths:
             try:
                 _read(path, run, on_document)
@@ -169,23 +168,10 @@ def import_body(
 ) -> NdjsonTally:
     """``import_ndjson`` for what was sent as one body."""
     run = _Run(bulk, origin, on_bad_line, progress)
-    with _no_cycles():
+    with collector.at_rest():
         run.read(_Body(body, origin))
         run.end()
     return run.tally
-
-
-@contextmanager
-def _no_cycles() -> Iterator[None]:
-    """Leave the cycle collector out: a batch makes a million objects and no cycle, and each full collection would
-    walk every module the node has loaded. What has no reference is freed as always."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class _Run:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from twinward.cli import collector
+from twinward.core import collector
 
 
 @pytest.fixture(autouse=True)

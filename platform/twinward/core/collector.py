@@ -1,4 +1,4 @@
-"""Python's cycle collector, while a server starts.
+"""Python's cycle collector, out of the way while much is made that stays, or that has no cycle.
 
 A served node loads 1,900 modules, nearly all of which stay: the collector walked over them a hundred times meanwhile,
 for a fifth of the CPU until the first answer, and later over all of them in each full collection, while requests wait.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def at_rest() -> Iterator[None]:
-    """Collect nothing within, or until ``back_at_work``."""
+    """Collect nothing within, or until ``back_at_work``. What has no reference is freed as always."""
     was_on = gc.isenabled()
     gc.disable()
     try:
