@@ -135,7 +135,8 @@ def test_who_may_see_and_touch_them(ward: Ward) -> None:
 
 def test_what_stays_away_is_noticed_by_the_clock(ward: Ward) -> None:
     ann = ward.admit("ann")
-    ward.send(ward.line(70, subject="Patient/ann"))
+    now = ward.clock.now_ms()
+    ward.send(*(ward.line(70, subject="Patient/ann", at_ms=now - ago * MINUTE) for ago in (16, 8, 0)))
     ward.clock.advance(16 * MINUTE)
     ward.live.watch.tick()
     ward.live.watch.tick()

@@ -102,10 +102,74 @@ def test_what_stays_away_and_comes_back() -> None:
     rules = read_rules(LOW.replace(b"below=88\nclear=90", b"missing_minutes=15"))
     monitor = Monitor(rules, MonitorState())
     assert list(monitor.look(60 * MINUTE)) == [], "never measured is not missing"
-    assert list(monitor.follow([Measurement(0, "spo2", 97)])) == []
-    assert list(monitor.look(15 * MINUTE - 1)) == []
-    assert [one.rose for one in monitor.look(15 * MINUTE)] == [True]
-    assert [one.rose for one in monitor.follow([Measurement(16 * MINUTE, "spo2", 97)])] == [False]
+    assert list(monitor.follow([Measurement(at * MINUTE, "spo2", 97) for at in range(0, 16, 5)])) == []
+    assert list(monitor.look(30 * MINUTE - 1)) == []
+    assert [one.rose for one in monitor.look(30 * MINUTE)] == [True]
+    assert list(monitor.look(31 * MINUTE)) == [], "it rises once"
+    assert [one.rose for one in monitor.follow([Measurement(32 * MINUTE, "spo2", 97)])] == [False]
+    assert list(monitor.look(60 * MINUTE)) == [], "after a gap it has to be measured for a while again"
+
+
+def test_what_is_charted_now_and_then_does_not_stay_away_in_between() -> None:
+    rules = read_rules(LOW.replace(b"below=88\nclear=90", b"missing_minutes=15"))
+    for gap in (15, 60):
+        monitor = Monitor(rules, MonitorState())
+        for at in range(0, 600, gap):
+            assert list(monitor.follow([Measurement(at * MINUTE, "spo2", 97)])) == []
+            assert list(monitor.look((at + gap) * MINUTE)) == []
+    monitor = Monitor(rules, MonitorState())
+    list(monitor.follow([Measurement(at * MINUTE, "spo2", 97) for at in range(15)]))
+    assert list(monitor.look(60 * MINUTE)) == [], "14 minutes are no 15"
+
+
+SCORES = b"""version="1"
+[[rule]]
+name="high"
+score="news2"
+at_least=7
+clear=5
+severity="emergency"
+[[rule]]
+name="medium"
+score="news2"
+at_least=5
+unless="high"
+severity="urgent"
+"""
+
+
+def test_a_score_is_over_below_its_clear_line_and_the_lesser_is_silent_meanwhile() -> None:
+    monitor, said = Monitor(read_rules(SCORES), MonitorState()), []
+    for at, (rate, pulse, saturation) in enumerate(
+        [(25, 92, 95), (25, 115, 93), (25, 115, 95), (25, 92, 95), (16, 115, 93), (25, 115, 93), (16, 92, 95)]
+    ):  # sums of 5, 7, 6, 5, 4, 7, 2
+        some = (("respiratory_rate", rate), ("heart_rate", pulse), ("spo2", saturation))
+        changes = monitor.follow([Measurement(at * MINUTE, name, float(value)) for name, value in some])
+        said += [(at, one.rule.name, one.rose, one.score) for one in changes]
+    assert said == [
+        (0, "medium", True, 5),
+        (1, "high", True, 7),
+        (1, "medium", False, 7),
+        (4, "high", False, 4),
+        (5, "high", True, 7),
+        (6, "high", False, 2),
+    ]
+
+
+def test_half_a_moment_is_no_state_that_the_patient_was_in() -> None:
+    monitor = Monitor(read_rules(SCORES), MonitorState())
+    before = [("heart_rate", 92.0), ("respiratory_rate", 25.0)]
+    after = [("heart_rate", 115.0), ("respiratory_rate", 20.0)]  # sums of 4 and 2; of the first of it, 5
+    for at, some in enumerate((before, after)):
+        assert list(monitor.follow([Measurement(at * MINUTE, *one) for one in some])) == []
+
+
+@pytest.mark.parametrize("some", [(97.0, 80.0), (80.0, 97.0)])
+def test_two_values_of_one_moment_both_count_for_a_score(some: tuple[float, float]) -> None:
+    monitor = Monitor(read_rules(SCORES), MonitorState())
+    list(monitor.follow([Measurement(0, "respiratory_rate", 25.0), Measurement(0, "heart_rate", 115.0)]))
+    first = next(monitor.follow([Measurement(MINUTE, "spo2", one) for one in some]))
+    assert (first.rule.name, first.rose, first.score) == ("high", True, 8)
 
 
 def test_a_score_counts_what_is_still_valid() -> None:
@@ -143,6 +207,10 @@ def test_a_score_counts_what_is_still_valid() -> None:
         (b"below=88\nclear=90", b"falls_by=4\nrises_by=4\nwithin_minutes=5"),
         (b"below=88\nclear=90", b"rises_by=4\nwithin_minutes=241"),
         (b"below=88", b"below=88\nwithin_minutes=5"),
+        (b'signal="spo2"\nbelow=88\nclear=90', b'score="news2"\nat_least=5\nclear=6'),
+        (b'signal="spo2"\nbelow=88\nclear=90', b'score="news2"\nat_least=5\nclear=0'),
+        (b"below=88\nclear=90", b"missing_minutes=5\nclear=3"),
+        (b"severity", b'unless="low"\nseverity'),
         (b"version", b"\xff"),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from twinward.access.errors import AccessDenied
@@ -92,9 +94,9 @@ class AlertDesk:
             pairs = zip(found.times[good].tolist(), found.values[good].tolist(), strict=True)
             measured += [Measurement(time_ms, signal.name, value) for time_ms, value in pairs]
         monitor, changes = Monitor(rules, MonitorState()), list[Change]()
-        for one in sorted(measured):
-            changes += monitor.look(one.time_ms)
-            changes += monitor.follow([one])
+        for time_ms, moment in groupby(sorted(measured), attrgetter("time_ms")):
+            changes += monitor.look(time_ms)
+            changes += monitor.follow(moment)
         return changes
 
     def _of(self, context: AccessContext, twin: TwinId, *, all_of_them: bool) -> tuple[list[Alert], list[str]]:

@@ -2,7 +2,7 @@
 
 A measurement counts unless it is older than what is known of its signal: what comes late changes nothing, and of two
 devices at one moment both count. Artefacts are passed over. A threshold rises once and is over once the value is back
-beyond ``clear``; a score once it is below its sum; what is missing once it is measured again; a trend once the newest
+beyond ``clear``; a score once it is below ``clear``; what is missing once it is measured again; a trend once the newest
 value is less than ``clear`` away from the extreme of the last minutes, counted as the clock's whole ones.
 """
 
@@ -76,12 +76,14 @@ class MonitorState(msgspec.Struct):
         up: which rules are up, since when.
         scored: by study, what its model said last.
         minutes: of signals that trends are looked at of, the last minutes, the oldest first.
+        runs: by rule of what stays away, since when its signal was measured without such a gap.
     """
 
     newest: dict[str, tuple[int, float]] = msgspec.field(default_factory=dict)
     up: dict[str, int] = msgspec.field(default_factory=dict)
     scored: dict[str, ModelScore] = msgspec.field(default_factory=dict)
     minutes: dict[str, list[Minute]] = msgspec.field(default_factory=dict)
+    runs: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,15 @@ class Monitor:
     def __init__(self, rules: Rules, state: MonitorState) -> None:
         self.state = state
         self._rules = rules.rules
+        self._scores = [one for one in rules.rules if one.score]
+        self._of_signal: dict[str, list[Rule]] = {}
+        for one in rules.rules:
+            if one.signal:
+                self._of_signal.setdefault(one.signal, []).append(one)
         names = {one.name for one in rules.rules}
-        for gone in state.up.keys() - names:  # a rule that is in force no more is up no more
-            del state.up[gone]
+        for of_rules in (state.up, state.runs):  # a rule that is in force no more is up no more
+            for gone in of_rules.keys() - names:
+                del of_rules[gone]
         self._within: dict[str, int] = {}
         for one in rules.rules:
             if one.within_minutes is not None:
@@ -122,21 +130,38 @@ class Monitor:
             del state.minutes[signal]
 
     def follow(self, measurements: Iterable[Measurement]) -> Iterator[Change]:
-        """Take measurements in, in order of time, and say what changes."""
-        for one in sorted(measurements):
-            known = self.state.newest.get(one.signal)
-            if known is not None and one.time_ms < known[0]:
-                continue
-            self.state.newest[one.signal] = (one.time_ms, one.value)
-            self._remember(one)
-            if known is None or known[1] != one.value or one.time_ms - known[0] >= _MINUTE_MS:
-                yield from self.look(one.time_ms, one.signal)  # the same again within a minute changes nothing
+        """Take measurements in, in order of time, and say what changes.
 
-    def look(self, now_ms: int, signal: str = "") -> Iterator[Change]:
-        """What changes at a moment: by one signal's new value, or by time alone."""
-        for rule in self._rules:
-            if signal and rule.signal not in ("", signal):
-                continue
+        Scores are looked at once a moment's measurements are all taken: half a moment is no state the patient was in.
+        """
+        moment_ms, met = 0, set[str]()
+        for one in sorted(measurements):
+            if met and (one.time_ms != moment_ms or one.signal in met):  # of two devices at one moment both count
+                yield from self._look(self._scores, moment_ms)
+                met.clear()
+            moment_ms = one.time_ms
+            if self._took(one):
+                met.add(one.signal)
+                yield from self._look(self._of_signal.get(one.signal, ()), moment_ms)
+        if met:
+            yield from self._look(self._scores, moment_ms)
+
+    def look(self, now_ms: int) -> Iterator[Change]:
+        """What changes by time alone."""
+        yield from self._look(self._rules, now_ms)
+
+    def _took(self, one: Measurement) -> bool:
+        """Take one in, unless it is late; whether it may change anything: the same again within a minute does not."""
+        known = self.state.newest.get(one.signal)
+        if known is not None and one.time_ms < known[0]:
+            return False
+        self._run_on(one, None if known is None else known[0])
+        self.state.newest[one.signal] = (one.time_ms, one.value)
+        self._remember(one)
+        return known is None or known[1] != one.value or one.time_ms - known[0] >= _MINUTE_MS
+
+    def _look(self, rules: Iterable[Rule], now_ms: int) -> Iterator[Change]:
+        for rule in rules:
             because, score = self._because(rule, now_ms)
             holds = self._holds(rule, now_ms, score)
             if holds and rule.name not in self.state.up:
@@ -148,18 +173,30 @@ class Monitor:
 
     def _holds(self, rule: Rule, now_ms: int, score: Score | None) -> bool | None:
         """Whether a rule is up; None between a threshold and where it is over, and where nothing is known."""
+        if rule.unless in self.state.up:
+            return False
         if score is not None:
-            return score.total >= (rule.at_least or 0)
+            return _beyond(rule.at_least or 0, rule.clear, score.total)
         known = self.state.newest.get(rule.signal)
         if known is None:
             return None
         if rule.missing_minutes is not None:
-            return now_ms - known[0] >= rule.missing_minutes * _MINUTE_MS
+            gap_ms = rule.missing_minutes * _MINUTE_MS
+            is_steady = known[0] - self.state.runs.get(rule.name, known[0]) >= gap_ms or rule.name in self.state.up
+            return is_steady and now_ms - known[0] >= gap_ms
         if rule.moves_by is not None:
             extreme = self._extreme(rule, now_ms)
             moved = None if extreme is None else abs(extreme.value - known[1])
             return None if moved is None else _beyond(rule.moves_by, rule.clear, moved)
         return _crossed(rule, known[1])
+
+    def _run_on(self, one: Measurement, before_ms: int | None) -> None:
+        """Since when a signal is measured without a gap: begun anew behind each."""
+        for rule in self._of_signal.get(one.signal, ()):
+            if rule.missing_minutes is not None:
+                is_gap = before_ms is None or one.time_ms - before_ms >= rule.missing_minutes * _MINUTE_MS
+                if is_gap or rule.name not in self.state.runs:
+                    self.state.runs[rule.name] = one.time_ms
 
     def _remember(self, one: Measurement) -> None:
         """Take a measurement into its minute, where a trend is looked at of its signal."""

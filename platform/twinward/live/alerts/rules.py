@@ -11,14 +11,22 @@ severity = "urgent"
 
 [[rule]]
 name = "news2-high"
-score = "news2"            # or qsofa; raised at this sum or more
+score = "news2"            # or qsofa; raised at this sum or more, over again below 5
 at_least = 7
+clear = 5
 severity = "emergency"
+
+[[rule]]
+name = "news2-medium"
+score = "news2"
+at_least = 5
+unless = "news2-high"      # says nothing while that one is up, which stands before it
+severity = "urgent"
 
 [[rule]]
 name = "heart-rate-missing"
 signal = "heart_rate"
-missing_minutes = 15       # once it was measured
+missing_minutes = 15       # once it was measured for as long without such a gap
 severity = "notice"
 """
 
@@ -62,7 +70,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         name: for ever: alerts name it.
         falls_by, rises_by: from the highest, or the lowest, of the last ``within_minutes``, to the newest.
-        clear: where a threshold, or such a difference, is over again; the threshold itself if not given.
+        clear: where a threshold is over again, or below what such a difference or a score is; the threshold itself if
+            not given.
+        unless: the name of a rule before this one: while that is up, this one says nothing, and is over.
+        missing_minutes: not measured for so long, once it was measured for as long without such a gap: what is charted
+            by the hour does not stay away between two hours.
         valid_minutes: how long a measurement counts towards a score.
         scale_2: NEWS2's second scale of oxygen saturation.
         escalate_minutes: after which an alert that nobody acknowledged is escalated.
@@ -77,6 +89,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rises_by: float | None = None
     within_minutes: Annotated[int, msgspec.Meta(ge=1, le=MOST_WITHIN_MINUTES)] | None = None
     clear: float | None = None
+    unless: str = ""
     score: Literal["", "news2", "qsofa"] = ""
     at_least: int | None = None
     missing_minutes: _Minutes | None = None
@@ -87,7 +100,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def says(self) -> str:
         """When it is raised, in words."""
         if self.score:
-            return f"{self.score} of {self.at_least} or more"
+            other = f", unless {self.unless} is up" if self.unless else ""
+            return f"{self.score} of {self.at_least} or more{other}"
         if self.missing_minutes is not None:
             return f"{self.signal} not measured for {self.missing_minutes} minutes"
         unit = BY_NAME[self.signal].unit
@@ -127,6 +141,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if self.moves_by <= 0 or not 0 < (self.moves_by if self.clear is None else self.clear) <= self.moves_by:
                 raise BadInput(f"{self.name}: falls_by and rises_by are above 0, and clear is no more than they are")
             return
+        if self.at_least is not None:
+            if self.clear is not None and not 0 < self.clear <= self.at_least:
+                raise BadInput(f"{self.name}: clear of a score is above 0 and no more than at_least")
+            return
         threshold = self.below if self.below is not None else self.above
         if self.clear is not None and (
             threshold is None or (self.clear < threshold if self.below is not None else self.clear > threshold)
@@ -156,6 +174,9 @@ def read_rules(content: bytes) -> Rules:
     names = [one.name for one in found.rules]
     if len(set(names)) != len(names):
         raise BadInput("two rules have one name")
+    for place, one in enumerate(found.rules):
+        if one.unless and one.unless not in names[:place]:
+            raise BadInput(f"{one.name}: unless names a rule that stands before it")
     return found
 
 
