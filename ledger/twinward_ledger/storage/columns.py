@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Connection, Insert, Integer, LargeBinary, String, Table
-from sqlmodel import SQLModel
+from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Insert, Integer, LargeBinary, String, Table
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -17,11 +16,16 @@ Name: Final = String().with_variant(String(collation="C"), "postgresql")
 Long: Final = BigInteger().with_variant(Integer(), "sqlite")
 """Milliseconds since 1970, sizes, indices. SQLite's INTEGER has 64 bits already."""
 
-WITHOUT_ROWID: Final = {"sqlite_with_rowid": False}
+WITHOUT_ROWID: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
 """Arguments of a table that SQLite keeps by its primary key alone."""
 
-COUNTED: Final = {"autoincrement": False}
+COUNTED: Final[dict[str, Any]] = {"autoincrement": False}
 """Arguments of a key's column whose numbers the store gives out."""
+
+
+def column(name: str, kind: Any, *constraints: ForeignKey, nullable: bool = False, **options: Any) -> Column[Any]:
+    """A column that always holds something, unless it is ``nullable``; ``options`` are those of SQLAlchemy's."""
+    return Column(name, kind, *constraints, nullable=nullable, **options)
 
 
 class AsStored(LargeBinary):
@@ -56,8 +60,3 @@ def _upsert_of(dialect: str, table: Table, names: tuple[str, ...]) -> Insert:
     keys = [column.name for column in table.primary_key]
     changed = {name: made.excluded[name] for name in names if name not in keys}
     return made.on_conflict_do_update(index_elements=keys, set_=changed)
-
-
-def table_of(model: type[SQLModel]) -> Table:
-    """A model's table, for SQLAlchemy Core."""
-    return model.metadata.tables[str(model.__tablename__)]

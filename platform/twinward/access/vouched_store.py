@@ -46,7 +46,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Table, insert, select
-from sqlmodel import SQLModel
 
 from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import EventKeys, HeadTrail
@@ -112,7 +111,7 @@ class VouchedStore:
     Args:
         database: where the rows and their chain are; closed with the store.
         name: of the store, in the log and in messages.
-        chain: the model of the chain's table.
+        chain: the chain's table, as it is declared.
         keys: whose tenant key the chain is MACed under.
         heads: the log's record of heads; None records and compares none.
         adopt: rows that an older Twinward wrote without a chain, in the order of their making.
@@ -126,7 +125,7 @@ class VouchedStore:
         self,
         database: Database,
         name: str,
-        chain: type[SQLModel],
+        chain: Table,
         keys: EventKeys,
         heads: HeadTrail | None = None,
         *,
