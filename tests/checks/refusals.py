@@ -1,7 +1,8 @@
 """What the rooms behind the console's pages refuse with, so that the catalogue holds it in every language.
 
 A refusal's text and hint are either one string, or made of values by ``core.sentences``: a text put together from
-pieces could be said in English only.
+pieces could be said in English only. What a model of pydantic's finds contradictory is a ``ValueError`` of a sentence,
+or ``core.field_faults`` could not tell it from a library's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import ast
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
+
+from pydantic import BaseModel
 
 from tests.tools import ROOT
 from twinward.core.errors import TwinwardError, Unavailable
@@ -25,6 +28,7 @@ _BEHIND_PAGES: Final = (
     *("live/alerts/desk.py", "live/alerts/errors.py", "live/alerts/models.py"),
     *("twins/service.py", "twins/state/states.py", "vault/errors.py", "vault/keys/keyring.py"),
     *("federation/invitation.py", "federation/signed_json.py", "federation/approval.py", "node/study_inbox.py"),
+    *("federation/study.py", "federation/disease_groups.py", "features/signal_schema.py"),
     *("vault/keys/wrapped_keys.py", "outbreak/agreement.py", "things/errors.py"),
 )
 _MACHINES: Final = frozenset(
@@ -50,6 +54,7 @@ def texts(path: Path) -> Iterator[str]:
     Raises:
         ValueError: for one that is put together from pieces, naming its line.
     """
+    yield from contradictions(path)
     for said in _refusals(path):
         for part in _parts(said):
             if isinstance(part, ast.Constant):
@@ -58,6 +63,45 @@ def texts(path: Path) -> Iterator[str]:
                 continue
             where = f"{path.relative_to(ROOT)}:{part.lineno}"
             raise ValueError(f"{where}: write sentence(…, name=value), or it stays English: {ast.unparse(part)}")
+
+
+def contradictions(path: Path) -> Iterator[str]:
+    """The template of each sentence that a model of pydantic's in this file finds contradictory, in their order.
+
+    Raises:
+        ValueError: for one that is no sentence, naming its line.
+    """
+    tree = ast.parse(path.read_text("utf-8"))
+    imported = {one.module for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)}
+    raised = [one for one in ast.walk(tree) if isinstance(one, ast.Call) and _name(one.func) == "ValueError"]
+    for call in raised if "pydantic" in imported else ():
+        said = call.args[0] if call.args else call
+        if not (
+            isinstance(said, ast.Call) and _name(said.func) == "sentence" and isinstance(said.args[0], ast.Constant)
+        ):
+            where = f"{path.relative_to(ROOT)}:{call.lineno}"
+            raise ValueError(
+                f"{where}: write ValueError(sentence(…)), or it is told as a library's: {ast.unparse(call)}"
+            )
+        yield str(said.args[0].value)
+
+
+def looked_at_by(model: type[BaseModel]) -> Iterator[Path]:
+    """The files whose validators look at what a model is read from: its own, and those of what its fields are of."""
+    seen: set[object] = set()
+
+    def within(kind: object) -> Iterator[str]:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in seen:
+            seen.add(kind)
+            yield kind.__module__
+            for field in kind.model_fields.values():
+                yield from within(field.annotation)
+                yield from (named.func.__module__ for named in field.metadata if hasattr(named, "func"))
+        yield from (named.func.__module__ for named in getattr(kind, "__metadata__", ()) if hasattr(named, "func"))
+        for part in get_args(kind):
+            yield from within(part)
+
+    yield from {ROOT / "platform" / f"{name.replace('.', '/')}.py" for name in within(model)}
 
 
 def of_the_ledger() -> Iterator[str]:

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from twinward.core.errors import BadInput
+from twinward.core.field_faults import faults_of
+from twinward.core.sentences import sentence
 from twinward.core.visible_text import visible_line
 from twinward.features import units
 from twinward.features.icu_signals import SIGNALS
@@ -57,12 +59,15 @@ class SchemaSignal(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> SchemaSignal:
         if not self.high - self.low >= 1e-9:
-            raise ValueError(f"{self.name}: low must be below high")
+            raise ValueError(sentence("{name}: low must be below high", name=self.name))
         for text in (self.title, self.unit):
             if visible_line(text) != text or (text and not text.strip()):
-                raise ValueError(f"{self.name}: title and unit are words that can be seen, on one line")
+                raise ValueError(
+                    sentence("{name}: title and unit are words that can be seen, on one line", name=self.name)
+                )
         if self.substance and self.substance not in units.SUBSTANCES:
-            raise ValueError(f"{self.name}: substance is one of {', '.join(sorted(units.SUBSTANCES))}, or nothing")
+            known = ", ".join(sorted(units.SUBSTANCES))
+            raise ValueError(sentence("{name}: substance is one of {known}, or nothing", name=self.name, known=known))
         return self
 
     @property
@@ -99,20 +104,22 @@ class SignalSchema(BaseModel):
     def _named_once(cls, signals: tuple[SchemaSignal, ...]) -> tuple[SchemaSignal, ...]:
         names = [one.name.lower() for one in signals]
         if len(set(names)) != len(names):
-            raise ValueError("name each signal once; capital letters make no other name")
+            raise ValueError(sentence("name each signal once; capital letters make no other name"))
         if not set(names).isdisjoint(RESERVED):
-            raise ValueError(f"{', '.join(sorted(RESERVED))} are columns of a file and no signals")
+            raise ValueError(
+                sentence("{reserved} are columns of a file and no signals", reserved=", ".join(sorted(RESERVED)))
+            )
         codes = [code for one in signals for code in one.loinc]
         if len(set(codes)) != len(codes):
-            raise ValueError("a LOINC code stands for one signal")
+            raise ValueError(sentence("a LOINC code stands for one signal"))
         return signals
 
     @model_validator(mode="after")
     def _check(self) -> SignalSchema:
         if OUTCOME in self.names[:-1] or self.names == (OUTCOME,):
-            raise ValueError(f"{OUTCOME} is the last signal of those that foretell it")
+            raise ValueError(sentence("{outcome} is the last signal of those that foretell it", outcome=OUTCOME))
         if self.steps * len(self.signal) > _MAX_CELLS:
-            raise ValueError(f"steps times signals may be {_MAX_CELLS} at most")
+            raise ValueError(sentence("steps times signals may be {most} at most", most=_MAX_CELLS))
         return self
 
     @property
@@ -244,7 +251,12 @@ def schema_of(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in SHIPPED:
-        raise ValueError(f"no schema is shipped by this name; there are {', '.join(SHIPPED)}, or write one: [signals]")
+        raise ValueError(
+            sentence(
+                "no schema is shipped by this name; there are {shipped}, or write one: [signals]",
+                shipped=", ".join(SHIPPED),
+            )
+        )
     return SHIPPED[value]
 
 
@@ -258,4 +270,4 @@ def table_schema(name: str, limits: Mapping[str, tuple[float, float]]) -> Signal
         signals = tuple(SchemaSignal(name=column, low=low, high=high) for column, (low, high) in limits.items())
         return SignalSchema(name=name, steps=1, signal=signals)
     except ValidationError as error:
-        raise BadInput(f"no schema can be made of this: {error.errors()[0]['msg']}") from error
+        raise BadInput(sentence("no schema can be made of this: {faults}", faults=faults_of(error))) from error

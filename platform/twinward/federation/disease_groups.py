@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from twinward.core.sentences import Sentence, sentence
 from twinward.core.visible_text import visible_line
 from twinward.features.codes import Code, Kind, fact_code
 
@@ -56,13 +57,15 @@ def group_of(facts: Collection[str], groups: Sequence[DiseaseGroup]) -> str:
     return next((group.name for group in groups if group.holds(facts)), NO_GROUP)
 
 
-def fault_of_groups(groups: Sequence[DiseaseGroup], patients: int) -> str:
-    """What is wrong with the groups of a protocol of so many patients, in words; nothing where nothing is."""
+def fault_of_groups(groups: Sequence[DiseaseGroup], patients: int) -> Sentence | None:
+    """What is wrong with the groups of a protocol of so many patients; None where nothing is."""
     names = [one.name for one in groups]
     if len(set(names)) != len(names):
-        return "name each group once"
+        return sentence("name each group once")
     if sum(one.expected_patients for one in groups) > patients:
-        return f"a patient is in one group at most, so they expect {patients} expected_patients together at most"
+        return sentence(
+            "a patient is in one group at most, so they expect {most} expected_patients together at most", most=patients
+        )
     if any(visible_line(code) != code for one in groups for code in one.codes):
-        return "codes are of characters that can be seen"
-    return ""
+        return sentence("codes are of characters that can be seen")
+    return None

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twinward.core.field_faults import field_fault
+from twinward.core.field_faults import faults_of
 from twinward.core.sentences import sentence
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.errors import InvitationInvalid
@@ -156,6 +156,5 @@ def _checked(model: type[_Model], fields: Mapping[str, Any], what: str) -> _Mode
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        fault = field_fault(".".join(map(str, first["loc"])), first)
+        fault = faults_of(error, most=1)
         raise InvitationInvalid(sentence("this is not {what}: {fault}", what=what, fault=fault), hint=HINT) from None

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from twinward.core.field_faults import faults_of
 from twinward.core.sentences import sentence
 from twinward.features.signal_schema import ICU, ICU_OUTCOME, MAX_STEPS, SignalSchema, schema_of
 from twinward.federation.disease_groups import MOST_GROUPS, DiseaseGroup, fault_of_groups
@@ -108,35 +109,62 @@ class StudyProtocol(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> StudyProtocol:
         if len(set(self.hospitals)) != len(self.hospitals):
-            raise ValueError("hospitals: name each hospital once")
+            raise ValueError(sentence("hospitals: name each hospital once"))
         if self.hospitals_per_patient > len(self.hospitals):
-            raise ValueError(f"hospitals_per_patient: nobody is at more than these {len(self.hospitals)} hospitals")
+            raise ValueError(
+                sentence(
+                    "hospitals_per_patient: nobody is at more than these {count} hospitals", count=len(self.hospitals)
+                )
+            )
         self._check_groups()
         if self.honest < 2:
             raise ValueError(
-                f"colluding: at most {len(self.hospitals) - 2} of {len(self.hospitals)} hospitals may collude or drop "
-                "out, dropouts included; two honest ones must remain for a sum to hide either"
+                sentence(
+                    "colluding: at most {most} of {count} hospitals may collude or drop out, dropouts included; two "
+                    "honest ones must remain for a sum to hide either",
+                    most=len(self.hospitals) - 2,
+                    count=len(self.hospitals),
+                )
             )
         if self.spare_rounds and not self.dropouts:
-            raise ValueError("spare_rounds: of no use without dropouts, for no round goes on without a hospital")
+            raise ValueError(
+                sentence("spare_rounds: of no use without dropouts, for no round goes on without a hospital")
+            )
         if self.sealed and len(self.hospitals) > MOST_SEALED:
-            raise ValueError(f"dropouts: of more than {MOST_SEALED} hospitals a round is repeated: set spare_rounds")
+            raise ValueError(
+                sentence(
+                    "dropouts: of more than {most} hospitals a round is repeated: set spare_rounds", most=MOST_SEALED
+                )
+            )
         if self.detector is not DetectorKind.AUTOENCODER and self.rounds != 1 and not self.group_size:
-            raise ValueError(f"rounds: {self.detector} is one private sum, so rounds must be 1")
+            raise ValueError(
+                sentence("rounds: {detector} is one private sum, so rounds must be 1", detector=self.detector.value)
+            )
         if self.signals.has_outcome != (self.detector is DetectorKind.LOGISTIC):
             raise ValueError(
-                "signals: logistic-warning foretells an outcome, the last signal of its schema (icu-outcome has one); "
-                "other detectors learn from signals without one"
+                sentence(
+                    "signals: logistic-warning foretells an outcome, the last signal of its schema (icu-outcome has "
+                    "one); other detectors learn from signals without one"
+                )
             )
         steps = self.signals.steps
         if self.bins > steps or steps % self.bins or (self.bins == 1 and steps > 1):
             fitting = ", ".join(str(n) for n in range(min(2, steps), steps + 1) if steps % n == 0)
-            raise ValueError(f"bins: must divide the {steps} steps of its signals, so one of {fitting}")
+            given = {"steps": steps, "fitting": fitting}
+            raise ValueError(
+                sentence("bins: must divide the {steps} steps of its signals, so one of {fitting}", **given)
+            )
         self._check_disease_groups()
         if self.delta * self.expected_patients >= 1:
-            raise ValueError("delta: must be below 1/expected_patients, or one patient could be published outright")
+            raise ValueError(
+                sentence("delta: must be below 1/expected_patients, or one patient could be published outright")
+            )
         if len(self.canonical()) > MAX_CANONICAL_BYTES:
-            raise ValueError(f"signals: a protocol has {MAX_CANONICAL_BYTES} bytes at most; shorten titles and units")
+            raise ValueError(
+                sentence(
+                    "signals: a protocol has {most} bytes at most; shorten titles and units", most=MAX_CANONICAL_BYTES
+                )
+            )
         return self
 
     def _check_groups(self) -> None:
@@ -146,28 +174,38 @@ class StudyProtocol(BaseModel):
             return
         if not self.colluding + 2 <= size <= hospitals // 2:
             raise ValueError(
-                f"group_size: {self.colluding + 2} (two honest members beside {self.colluding} colluding) to "
-                f"{hospitals // 2} (two groups of {hospitals} hospitals), or 0 for none"
+                sentence(
+                    "group_size: {least} (two honest members beside {colluding} colluding) to {most} (two groups of "
+                    "{hospitals} hospitals), or 0 for none",
+                    least=self.colluding + 2,
+                    colluding=self.colluding,
+                    most=hospitals // 2,
+                    hospitals=hospitals,
+                )
             )
         if self.rounds < hospitals:
-            raise ValueError(f"rounds: groups tell {hospitals} hospitals apart in {hospitals} rounds at least")
+            raise ValueError(
+                sentence("rounds: groups tell {count} hospitals apart in {count} rounds at least", count=hospitals)
+            )
         if self.sealed:
-            raise ValueError("dropouts: sums of groups are not sealed: set spare_rounds, or no dropouts")
+            raise ValueError(sentence("dropouts: sums of groups are not sealed: set spare_rounds, or no dropouts"))
 
     def _check_disease_groups(self) -> None:
         """Raise ``ValueError`` for disease groups that nothing here trains heads for."""
         if not self.disease_groups:
             return
         if self.detector is DetectorKind.AUTOENCODER:
-            raise ValueError("disease_groups: of dp-var and logistic-warning; an autoencoder has no heads")
+            raise ValueError(sentence("disease_groups: of dp-var and logistic-warning; an autoencoder has no heads"))
         if self.group_size:
             raise ValueError(
-                "disease_groups: not together with group_size, whose tests look at one sum of moments; set group_size "
-                "to 0 for heads of groups, or leave disease_groups out to tell who ruins a sum"
+                sentence(
+                    "disease_groups: not together with group_size, whose tests look at one sum of moments; set "
+                    "group_size to 0 for heads of groups, or leave disease_groups out to tell who ruins a sum"
+                )
             )
         fault = fault_of_groups(self.disease_groups, self.expected_patients)
         if fault:
-            raise ValueError(f"disease_groups: {fault}")
+            raise ValueError(sentence("disease_groups: {fault}", fault=fault))
 
     @classmethod
     def for_autoencoder(cls, study_id: str, hospitals: tuple[str, ...], **changes: Any) -> StudyProtocol:
@@ -225,12 +263,8 @@ class StudyProtocol(BaseModel):
         try:
             return cls.model_validate(dict(fields))
         except ValidationError as error:
-            faults = [
-                ".".join(map(str, fault["loc"])) + (": " if fault["loc"] else "") + fault["msg"]
-                for fault in error.errors()
-            ]
             raise StudyInvalid(
-                sentence("this study cannot be run as written: {faults}", faults="; ".join(faults)),
+                sentence("this study cannot be run as written: {faults}", faults=faults_of(error)),
                 hint="correct these fields of the protocol; StudyProtocol documents each of them",
             ) from error
 

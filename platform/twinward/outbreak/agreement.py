@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from twinward.core.field_faults import faults_of
 from twinward.core.sentences import sentence
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, SignedRoundKey, verify_round_keys
 from twinward.federation.errors import InvitationInvalid, KeyRefused
@@ -77,17 +78,19 @@ class PeriodTerms(_Written):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(set(self.hospitals)) != len(self.hospitals) or len(set(self.syndromes)) != len(self.syndromes):
-            raise ValueError("hospitals, syndromes: name each once")
+            raise ValueError(sentence("hospitals, syndromes: name each once"))
         if not set(self.syndromes) <= SYNDROMES.keys():
-            raise ValueError(f"syndromes: of {', '.join(SYNDROMES)}")
+            raise ValueError(sentence("syndromes: of {known}", known=", ".join(SYNDROMES)))
         if self.honest > len(self.hospitals):
-            raise ValueError("honest: no more than there are hospitals")
+            raise ValueError(sentence("honest: no more than there are hospitals"))
         if self.levels > self.days.bit_length():
-            raise ValueError(f"levels: a tree over {self.days} days has 1 to {self.days.bit_length()}")
+            raise ValueError(
+                sentence("levels: a tree over {days} days has 1 to {most}", days=self.days, most=self.days.bit_length())
+            )
         if not date(1970, 1, 1) <= self.first_day <= date(9000, 1, 1):
-            raise ValueError("first_day: a day from 1970 on")
+            raise ValueError(sentence("first_day: a day from 1970 on"))
         if self.code_lists != fingerprint().hex():
-            raise ValueError("code_lists: other code lists than this release of Twinward counts by")
+            raise ValueError(sentence("code_lists: other code lists than this release of Twinward counts by"))
         return self
 
     @classmethod
@@ -96,9 +99,7 @@ class PeriodTerms(_Written):
         try:
             return cls.model_validate(dict(fields))
         except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)
-            faults = "; ".join(".".join(map(str, one["loc"]))[:80] + " " + one["msg"] for one in found)
-            said = sentence("this period cannot be run as written: {faults}", faults=faults)
+            said = sentence("this period cannot be run as written: {faults}", faults=faults_of(error))
             raise OutbreakInvalid(said, hint=_HINT) from None
 
     @classmethod
@@ -367,7 +368,5 @@ def _checked(model: type[_Model], fields: Mapping[str, Any], what: str) -> _Mode
     try:
         return model.model_validate(dict(fields))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))[:80]
-        said = sentence("this is not {what}: {where}: {fault}", what=what, where=where, fault=first["msg"])
+        said = sentence("this is not {what}: {fault}", what=what, fault=faults_of(error, most=1))
         raise InvitationInvalid(said, hint=_HINT) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from tests.checks import refusals
 from tests.tools import ROOT
@@ -22,6 +23,8 @@ from twinward.console.pages import TEMPLATES, said
 from twinward.console.viewer import Language, Viewer, in_words, viewed_by
 from twinward.core.errors import BadInput, NotAtWork, TwinwardError, Unavailable
 from twinward.core.sentences import sentence
+from twinward.federation.study import StudyProtocol
+from twinward.outbreak.agreement import PeriodTerms
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import LogCorrupt
 
@@ -147,6 +150,29 @@ def test_a_text_that_is_put_together_is_found_where_it_stands(
         list(refusals.texts(room))
     room.write_text(f"{head}raise BadInput('gone', hint='go' if name else 'stay')\n", "utf-8")
     assert list(refusals.texts(room)) == ["gone", "go", "stay"]
+
+
+@pytest.mark.parametrize("said", ["'gone'", "f'{self.name} is gone'", "text", "sentence(text)", ""])
+def test_a_models_contradiction_that_is_no_sentence_is_found_where_it_stands(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = tmp_path / "room.py"
+    monkeypatch.setattr(refusals, "ROOT", tmp_path)
+    room.write_text(f"from pydantic import BaseModel\nraise ValueError({said})\n", "utf-8")
+    with pytest.raises(ValueError, match=r"room\.py:2: write ValueError\(sentence"):
+        list(refusals.contradictions(room))
+    room.write_text("from pydantic import BaseModel\nraise ValueError(sentence('{name} is gone', name=1))\n", "utf-8")
+    assert list(refusals.contradictions(room)) == ["{name} is gone"]
+
+
+@pytest.mark.parametrize("model", [StudyProtocol, PeriodTerms])
+def test_whatever_looks_at_a_file_from_a_page_is_a_room_behind_it(model: type[BaseModel]) -> None:
+    assert set(refusals.looked_at_by(model)) <= set(refusals.rooms()), "name it in tests/checks/refusals.py"
+
+
+def test_models_within_models_and_their_validators_are_found() -> None:
+    found = {path.name for path in refusals.looked_at_by(StudyProtocol)}
+    assert found == {"study.py", "signal_schema.py", "disease_groups.py"}
 
 
 def test_every_room_behind_a_page_is_looked_through() -> None:

@@ -33,7 +33,7 @@ from twinward.federation.study import DetectorKind, StudyProtocol
         ({"clip": 9e-7}, "clip.*0.000001"),
         ({"clip": 1.1e6}, "clip.*1000000"),
         ({"epsilon": 0.009}, "epsilon.*0.01"),
-        ({"delta": 1e-13}, "delta.*equal to"),
+        ({"delta": 1e-13}, "delta is 1e-12 at least"),
         ({"rounds": 1001}, "rounds.*1000"),
         ({"hidden": 257}, "hidden.*256"),
         ({"bins": 1}, "bins.*2"),
