@@ -36,6 +36,9 @@ class Sort(StrEnum):
     DECISION = "decision"
 
 
+_BY_TIME: Final = (Sort.NEWEST, Sort.OLDEST)
+
+
 @dataclass(frozen=True, slots=True)
 class AccessQuery:
     """Which events, in which order. What is None or empty asks for nothing; the rest must all hold.
@@ -46,6 +49,8 @@ class AccessQuery:
         emergency: True: in an emergency, or about one.
         text: occurs in account, unit, reason or the event's details, letter case aside.
         hides_own: leave out officers' own looks at the log, which otherwise fill it.
+        falls: the order is turned round: the last by agent first, say; equals stay the newest first. Never of an order
+            by time, which has two names.
         zone: whose days they are: a name of the IANA database.
     """
 
@@ -63,6 +68,7 @@ class AccessQuery:
     text: str = ""
     hides_own: bool = True
     sort: Sort = Sort.NEWEST
+    falls: bool = False
     zone: str = "UTC"
 
     @classmethod
@@ -89,6 +95,7 @@ class AccessQuery:
         decision = said.get("decision", "")
         if decision not in ("", "permit", "deny"):
             raise BadInput("a decision is permit or deny", hint="choose one from the list")
+        sort, falls = _order(said)
         return cls(
             since=since,
             until=until,
@@ -103,7 +110,8 @@ class AccessQuery:
             twin=TwinId(said["twin"]) if said.get("twin") else None,
             text=said.get("text", ""),
             hides_own=not _flag(said, "own"),
-            sort=_word(Sort, said, "sort") or Sort.NEWEST,
+            sort=sort,
+            falls=falls,
             zone=_zone(said.get("zone") or zone).key,
         )
 
@@ -123,10 +131,16 @@ class AccessQuery:
             "twin": self.twin or "",
             "text": self.text,
             "own": "" if self.hides_own else _YES,
-            "sort": "" if self.sort is Sort.NEWEST else self.sort,
+            "sort": "" if self.sort is Sort.NEWEST else self.order,
             "zone": self.zone if self.since or self.until else "",  # UTC too: else they are days of who reads it next
         }
         return {name: str(value) for name, value in said.items() if value}
+
+    @property
+    def order(self) -> str:
+        """The order as an address says it: ``agent``, and ``-agent`` for the other way round."""
+        falls = self.falls and self.sort not in _BY_TIME
+        return f"-{self.sort.value}" if falls else self.sort.value
 
     @property
     def narrows(self) -> bool:
@@ -212,6 +226,12 @@ def _word(words: type[_Word], said: Mapping[str, str], name: str) -> _Word | Non
         raise BadInput(
             sentence("there is no {field} {written!r}", field=sentence(name), written=written[:32]), hint=hint
         ) from None
+
+
+def _order(said: Mapping[str, str]) -> tuple[Sort, bool]:
+    written = said.get("sort", "")
+    falls = written.startswith("-") and written[1:] not in _BY_TIME
+    return _word(Sort, {"sort": written[1:] if falls else written}, "sort") or Sort.NEWEST, falls
 
 
 def _flag(said: Mapping[str, str], name: str) -> bool:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Form, Query, Request
@@ -25,6 +25,7 @@ from twinward.console.pages import Console
 from twinward.console.rows import shown
 from twinward.console.sessions import PATH, asked_again, require_csrf
 from twinward.console.story import story
+from twinward.console.tables import Column, Head
 from twinward.console.viewer import gettext, message, minute, viewer
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role
@@ -44,15 +45,18 @@ _CHOICES: Final = {
     "category": [(one.value, one.value) for one in Category],
     "decision": [("permit", message("permitted")), ("deny", message("refused"))],
 }
-_HEADS: Final = (
-    (message("No."), None),
-    (message("When"), Sort.NEWEST),
-    (message("Who"), Sort.AGENT),
-    (message("What, and why"), Sort.ACTION),
-    (message("Twin"), Sort.TWIN),
-    (message("Decision"), Sort.DECISION),
-    (message("Proof"), None),
+_COLUMNS: Final[tuple[Column[AuditRow], ...]] = (
+    Column(message("No."), css="num"),
+    Column(message("When"), "when", falls=True, rising=Sort.OLDEST.value, falling=Sort.NEWEST.value),
+    Column(message("Who"), Sort.AGENT.value),
+    Column(message("What, and why"), Sort.ACTION.value),
+    Column(message("Twin"), Sort.TWIN.value),
+    Column(message("Decision"), Sort.DECISION.value),
+    Column(message("Proof")),
 )
+"""Sorted by the index of events, of a million as well; whoever reads on paper has the order of the list they came from.
+
+By proof, or by a number that says no more than the time, nothing is sorted: the one is known to the browser alone."""
 
 
 def add_accesses(router: APIRouter, console: Console) -> None:
@@ -64,7 +68,7 @@ def add_accesses(router: APIRouter, console: Console) -> None:
     def one(request: Request, index: Annotated[int, InPath(ge=0, le=MAX_INDEX)]) -> Response:
         session = console.sessions.officer(request)
         permit = console.permit(session, f"access {index}")
-        return console.page(request, "access.html", session, **story(console.node, permit, index))
+        return console.page(request, "access.html", session, heads=_plain_heads(), **story(console.node, permit, index))
 
 
 def _add_lists(router: APIRouter, console: Console) -> None:
@@ -105,6 +109,7 @@ def _add_lists(router: APIRouter, console: Console) -> None:
             "accesses_print.html",
             session,
             rows=[shown(row) for row in found.rows],
+            heads=_plain_heads(),
             found=found,
             first=(found.page - 1) * PRINTED_ROWS + 1,
             part=lambda number: f"{PAGE}/print?{urlencode(here | {'page': str(number)})}",
@@ -162,7 +167,7 @@ def _listed(
         query=query,
         parameters=parameters,
         choices=_choices(),
-        heads=[_head(gettext(words), sort, query) for words, sort in _HEADS],
+        heads=[one.head(query.order, lambda order: _address(query, sort=order)) for one in _COLUMNS],
         filtered=query.narrows,
         asked=urlencode(parameters),
         taken=urlencode(here),
@@ -215,18 +220,9 @@ def _choices() -> dict[str, list[tuple[str, str]]]:
     return {name: [(value, gettext(words)) for value, words in one] for name, one in _CHOICES.items()}
 
 
-def _head(words: str, sort: Sort | None, query: AccessQuery) -> dict[str, Any]:
-    if sort is None:
-        return {"words": words, "address": "", "sorted": ""}
-    if sort is Sort.NEWEST:
-        other = Sort.OLDEST if query.sort is Sort.NEWEST else Sort.NEWEST
-        now = {Sort.NEWEST: "descending", Sort.OLDEST: "ascending"}.get(query.sort, "")
-        return {"words": words, "address": _address(query, sort=other), "sorted": now}
-    return {
-        "words": words,
-        "address": _address(query, sort=sort),
-        "sorted": "ascending" if query.sort is sort else "",
-    }
+def _plain_heads() -> list[Head]:
+    """Of a table that is not put in another order."""
+    return [Head(gettext(one.words), one.css) for one in _COLUMNS]
 
 
 def _address(query: AccessQuery, **other: str) -> str:

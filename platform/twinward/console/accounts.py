@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
@@ -15,11 +15,24 @@ from twinward.access.shown_accounts import account_json
 from twinward.console.account import Csrf, SessionName, session_row
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf, via_of
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import gettext, message
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose, TwinId
 
 PAGE = f"{PATH}/accounts"
+_ACCOUNTS: Final = Table[dict[str, Any]](
+    "accounts",
+    (
+        Column(message("Account"), "account", lambda one: str(one["id"])),
+        Column(message("Name"), "name", lambda one: str(one["name"])),
+        Column(message("Role"), "role", lambda one: gettext(one["role"])),
+        Column(message("Unit"), "unit", lambda one: str(one["unit"])),
+        Column(message("State"), "state", lambda one: int(one["disabled"])),
+        Column(message("Last used"), "used", lambda one: str(one["used_on"]), falls=True),
+    ),
+    first="account",
+)
 AccountId = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}$")]
 
 
@@ -30,8 +43,8 @@ def add_accounts(router: APIRouter, console: Console) -> None:
     @router.get("/accounts")
     def accounts(request: Request) -> Response:
         session = console.sessions.officer(request)
-        records = desk.all(_by(request, session))
-        return console.page(request, "accounts.html", session, accounts=[_row(console, one) for one in records])
+        rows = [_row(console, one) for one in desk.all(_by(request, session))]
+        return console.page(request, "accounts.html", session, accounts=_ACCOUNTS.arranged(request, rows))
 
     @router.get("/accounts/{account}")
     def account(request: Request, account: AccountId) -> Response:
@@ -113,5 +126,6 @@ def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
         "codes_held": shown["codes_held"],
         "passkeys": len(record.passkeys),
         "tokens": good,
-        "used": max((day for day in used if day), default=gettext("never")),
+        "used_on": (used_on := max((day for day in used if day), default="")),
+        "used": used_on or gettext("never"),
     }

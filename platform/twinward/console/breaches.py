@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
@@ -13,22 +13,21 @@ from twinward.access.interfaces import Permit
 from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
 from twinward.api.audit import MadeFile, made_in_turn
-from twinward.breach.affected import LOGGED, Affected
+from twinward.breach.affected import LOGGED, Affected, Subject
 from twinward.breach.drafts import places
 from twinward.breach.entry import MAX_TEXT_BYTES
 from twinward.breach.files import ENDINGS, MEDIA_TYPES, BreachFormat
-from twinward.breach.models import DRAFTED, HOUR_MS, MANY, Audience, BreachCase, Outcome, Scope, ScopeKind
+from twinward.breach.models import DRAFTED, HOUR_MS, MANY, Audience, BreachCase, Outcome, Scope, ScopeKind, Step
 from twinward.console.file_stream import Told, streamed, wants_progress
 from twinward.console.pages import Console, said
 from twinward.console.sessions import PATH, asked_again, require_csrf
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import field, gettext, instant, message, minute, ngettext
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Role, TwinId
 from twinward.overview.breaches import file_of
 
 PAGE = f"{PATH}/breaches"
-SHOWN_SUBJECTS = 100
-"""On a case's page; the table that is downloaded has all."""
 SHOWN_ENTRIES = 5
 
 _BADGES = {"overdue": "bad", "open": "warn", "told": "good", "closed": "plain"}
@@ -56,6 +55,39 @@ _FORMS = {
     BreachFormat.PROOFS: message("Proofs (ZIP)"),
 }
 _HEADINGS = {Audience.AUTHORITY: message("To the authority"), Audience.PATIENTS: message("To the patients")}
+_CLOSED: Final = Table[BreachCase](
+    "closed",
+    (
+        Column(message("What"), "what", lambda one: one.title),
+        Column(message("Affected"), "affected", lambda one: one.assessment.subjects if one.assessment else None),
+        Column(message("Outcome"), "outcome", lambda one: gettext(_OUTCOMES[Outcome(one.outcome)])),
+        Column(message("Closed"), "closed", lambda one: one.closed_ms, falls=True),
+    ),
+    first="-closed",
+)
+_SUBJECTS: Final = Table[Subject](
+    "affected",
+    (
+        Column(message("Twin"), "twin", lambda one: one.twin),
+        Column(message("Accesses"), "accesses", lambda one: len(one.indices), "num", falls=True),
+        Column(message("Categories"), "categories", lambda one: ", ".join(sorted(one.categories))),
+        Column(message("First and last"), "first", lambda one: one.first_ms or None),
+        Column(message("How one knows"), "known", lambda one: int(one.known_by == LOGGED)),
+    ),
+    first="-accesses",
+    several=True,
+)
+_STEPS: Final = Table[Step](
+    "steps",
+    (
+        Column(message("Log entry"), "entry", lambda one: one.index, "num"),
+        Column(message("When"), "when", lambda one: one.at_ms),
+        Column(message("Who"), "who", lambda one: one.by),
+        Column(message("What"), "what", lambda one: gettext(one.kind)),
+    ),
+    first="entry",
+    several=True,
+)
 _Name = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
 _Text = Annotated[str, Form(max_length=4 * MAX_CHARS)]
 _Csrf = Annotated[str, Form(max_length=64)]
@@ -82,7 +114,9 @@ def _add_pages(router: APIRouter, console: Console) -> None:
             "breaches.html",
             session,
             running=[_shown(one, now_ms) for one in found if one.closed_ms is None],
-            closed=[_shown(one, now_ms) for one in found if one.closed_ms is not None],
+            closed=_CLOSED.arranged(request, (one for one in found if one.closed_ms is not None)).shown(
+                lambda one: _shown(one, now_ms)
+            ),
             kinds=[(kind.value, gettext(said)) for kind, said in _KINDS.items()],
             vendors=[(one.id, one.name) for one in node.accounts.of_role(Role.VENDOR)],
             now=field(now_ms),
@@ -217,6 +251,7 @@ def _case_page(console: Console, request: Request, session: Session, permit: Per
         session,
         case=_shown(case, now_ms),
         found=_affected(found) if found else None,
+        subjects=_SUBJECTS.arranged(request, found.subjects if found else ()).shown(_subject),
         known=known,
         newer=console.node.log.store.size() - known.size if known else 0,
         asked=_asked(case),
@@ -226,10 +261,15 @@ def _case_page(console: Console, request: Request, session: Session, permit: Per
             {"audience": one.audience.value, "at": minute(one.at_ms), "by": one.by, "reference": one.reference}
             for one in case.notices
         ],
-        steps=[
-            {"index": one.index, "at": minute(one.at_ms), "by": one.by, "kind": gettext(one.kind), "say": one.say}
-            for one in case.steps
-        ],
+        steps=_STEPS.arranged(request, case.steps).shown(
+            lambda one: {
+                "index": one.index,
+                "at": minute(one.at_ms),
+                "by": one.by,
+                "kind": gettext(one.kind),
+                "say": one.say,
+            }
+        ),
         many=known is not None and known.subjects >= MANY,
         audiences=[(one.value, gettext(one.value)) for one in Audience],
         forms=[(one.value, gettext(said)) for one, said in _FORMS.items()],
@@ -277,22 +317,21 @@ def _affected(found: Affected) -> dict[str, Any]:
         "erased": found.erased,
         "others": found.others,
         "categories": found.categories,
-        "more": max(0, len(found.subjects) - SHOWN_SUBJECTS),
-        "subjects": [
-            {
-                "twin": one.twin,
-                "accesses": len(one.indices),
-                "categories": ", ".join(sorted(one.categories)),
-                "actions": ", ".join(sorted(one.actions)),
-                "first": minute(one.first_ms) if one.indices else "",
-                "last": minute(one.last_ms) if one.indices else "",
-                "altered": one.altered,
-                "logged": one.known_by == LOGGED,
-                "indices": one.indices[:SHOWN_ENTRIES],
-                "further": max(0, len(one.indices) - SHOWN_ENTRIES),
-            }
-            for one in found.subjects[:SHOWN_SUBJECTS]
-        ],
+    }
+
+
+def _subject(one: Subject) -> dict[str, Any]:
+    return {
+        "twin": one.twin,
+        "accesses": len(one.indices),
+        "categories": ", ".join(sorted(one.categories)),
+        "actions": ", ".join(sorted(one.actions)),
+        "first": minute(one.first_ms) if one.indices else "",
+        "last": minute(one.last_ms) if one.indices else "",
+        "altered": one.altered,
+        "logged": one.known_by == LOGGED,
+        "indices": one.indices[:SHOWN_ENTRIES],
+        "further": max(0, len(one.indices) - SHOWN_ENTRIES),
     }
 
 

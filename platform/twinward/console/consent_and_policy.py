@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi import Path as InPath
@@ -19,7 +19,8 @@ from twinward.access.sessions import Session
 from twinward.audit.events.wording import PURPOSES
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
-from twinward.console.viewer import gettext, in_words, minute
+from twinward.console.tables import Column, Table
+from twinward.console.viewer import gettext, in_words, message, minute
 from twinward.core.beside import Standing
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Category, Purpose, TwinId
@@ -31,6 +32,16 @@ PAGE = f"{PATH}/policy"
 _Csrf = Annotated[str, Form(max_length=64)]
 _Name = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
 _Reason = Annotated[str, Form(max_length=4 * MAX_CHARS)]
+_VERSIONS: Final = Table[PolicyVersion](
+    "versions",
+    (
+        Column(message("Version"), "version", lambda one: one.version, "num", falls=True),
+        Column(message("When"), "when", lambda one: one.at_ms if one.version else None, falls=True),
+        Column(message("Who"), "who", lambda one: one.proposed_by),
+        Column(message("Why"), "why", lambda one: one.reason),
+        Column(message("Bring back")),
+    ),
+)
 
 
 def add_consent_and_policy(router: APIRouter, console: Console) -> None:
@@ -55,7 +66,7 @@ def _add_policy(router: APIRouter, console: Console) -> None:
             newest=_version(newest),
             rules=_rules(newest.text),
             text=newest.text,
-            versions=[_version(one) for one in store.versions()],
+            versions=_VERSIONS.arranged(request, store.versions()).shown(_version),
             waiting=waiting,
             most=MAX_POLICY_BYTES,
         )

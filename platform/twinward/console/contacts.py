@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
@@ -15,6 +15,7 @@ from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, asked_again, require_csrf
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import gettext, message, minute
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Purpose
@@ -23,8 +24,6 @@ from twinward.protocol.contacts import ContactState
 from twinward.recruitment.models import ContactRequest, Told
 
 PAGE = f"{PATH}/contacts"
-SHOWN_PEOPLE = 200
-"""On a request's page; the table that is downloaded has all."""
 
 _STATES = {
     ContactState.WAITING: (message("waits for an officer"), "warn"),
@@ -47,13 +46,12 @@ def _add_pages(router: APIRouter, console: Console) -> None:
     def requests(request: Request) -> Response:
         session = console.sessions.officer(request)
         found = console.node.contacts.all(_context(session))
-        waiting = [_shown(one) for one in found if not _is_done(one)]
         return console.page(
             request,
             "contacts.html",
             session,
-            waiting=waiting,
-            done=[_shown(one) for one in found if _is_done(one)],
+            waiting=_WAITING.arranged(request, (one for one in found if not _is_done(one))).shown(_shown),
+            done=_DONE.arranged(request, (one for one in found if _is_done(one))).shown(_shown),
         )
 
     @router.get("/contacts/{name}")
@@ -69,7 +67,7 @@ def _add_pages(router: APIRouter, console: Console) -> None:
             progress=console.node.contacts.progress(name),
             reading=reading,
             fault=fault,
-            people=[_person(one) for one in people[:SHOWN_PEOPLE]],
+            people=_PEOPLE.arranged(request, people).shown(_person),
             count=len(people),
             agreed=sum(one.answer is True for one in people),
         )
@@ -140,5 +138,23 @@ def _shown(one: ContactRequest) -> dict[str, Any]:
 
 
 def _person(one: Told) -> dict[str, str]:
-    answers = {None: message("no answer yet"), True: message("yes: pass the contact on"), False: message("no")}
-    return {"twin": one.twin, "at": minute(one.at_ms), "answer": gettext(answers[one.answer])}
+    return {"twin": one.twin, "at": minute(one.at_ms), "answer": gettext(_ANSWERS[one.answer])}
+
+
+_ANSWERS: Final = {None: message("no answer yet"), True: message("yes: pass the contact on"), False: message("no")}
+_COLUMNS: Final[tuple[Column[ContactRequest], ...]] = (
+    Column(message("Study"), "study", lambda one: one.title),
+    Column(message("Company"), "company", lambda one: one.vendor),
+    Column(message("Asked"), "asked", lambda one: one.proposed_ms, falls=True),
+    Column(message("State"), "state", lambda one: _shown(one)["state"]),
+)
+_WAITING: Final = Table("waiting", _COLUMNS, several=True)
+_DONE: Final = Table("decided", _COLUMNS, several=True)
+_PEOPLE: Final = Table[Told](
+    "people",
+    (
+        Column(message("Twin"), "twin", lambda one: one.twin),
+        Column(message("Told"), "told", lambda one: one.at_ms, falls=True),
+        Column(message("Answer"), "answer", lambda one: gettext(_ANSWERS[one.answer])),
+    ),
+)

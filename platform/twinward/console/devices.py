@@ -12,6 +12,7 @@ from twinward.access.sessions import Session
 from twinward.console.live_words import ago
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf, via_of
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import decimal, gettext, instant, message
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
@@ -21,12 +22,39 @@ from twinward.live.storage.sources import SourceState
 from twinward.twins.errors import TwinNotFound
 
 PAGE: Final = f"{PATH}/devices"
-MOST_SHOWN: Final = 200
+MOST_OFFERED: Final = 200
+"""Devices that the form of releasing one proposes."""
 MOST_EARLIER: Final = 20
 """Of one device's assignments, the newest."""
 AHEAD_MS: Final = -2_000
 BEHIND_MS: Final = 60_000
 """From where on a clock is said to be wrong: what is measured is with the node within a minute."""
+_DEVICES: Final = Table[DeviceAt](
+    "devices",
+    (
+        Column(message("Device"), "device", lambda one: one.device),
+        Column(message("With"), "with", lambda one: one.line.current.twin if one.line.current else None),
+        Column(
+            message("Since"), "since", lambda one: one.line.current.from_ms if one.line.current else None, falls=True
+        ),
+        Column(message("Before")),
+    ),
+    first="device",
+    several=True,
+)
+_SOURCES: Final = Table[SourceState](
+    "sources",
+    (
+        Column(message("Source"), "source", lambda one: one.name),
+        Column(message("Clock"), "clock", lambda one: one.lag_ms, falls=True),
+        Column(message("Heard"), "heard", lambda one: one.heard_ms or None, falls=True),
+        Column(message("Stored"), "stored", lambda one: one.stored, "num", falls=True),
+        Column(message("Quarantined"), "quarantined", lambda one: one.quarantined, "num", falls=True),
+        Column(message("Skipped numbers"), "skipped", lambda one: one.settled().missing, "num", falls=True),
+    ),
+    first="source",
+    several=True,
+)
 _Csrf = Annotated[str, Form(max_length=64)]
 _Device = Annotated[str, Form(min_length=1, max_length=64)]
 _When = Annotated[str, Form(max_length=32)]
@@ -58,9 +86,9 @@ def add_devices(router: APIRouter, console: Console) -> None:
             session,
             begins=begins,
             twin=twin,
-            left=max(0, len(devices) - MOST_SHOWN),
-            devices=[_shown(one) for one in devices[:MOST_SHOWN]],
-            sources=[_source(one, now_ms) for one in node.live.sources(context)],
+            devices=_DEVICES.arranged(request, devices).shown(_shown),
+            held=[one.device for one in devices if one.line.current][:MOST_OFFERED],
+            sources=_SOURCES.arranged(request, node.live.sources(context)).shown(lambda one: _source(one, now_ms)),
             wards=Role.CLINICIAN in session.roles,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
@@ -14,12 +14,11 @@ from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import gettext, message, minute
 from twinward.core.errors import BadInput
 
 PAGE = f"{PATH}/emergencies"
-MOST_REVIEWED = 100
-"""Reviewed ones on the page, the newest; the log has all."""
 
 _BADGES = {"overdue": "bad", "open": "warn", "waiting": "warn", "reviewed": "good"}
 _STATES = {
@@ -28,6 +27,20 @@ _STATES = {
     "waiting": message("to be reviewed"),
     "reviewed": message("reviewed"),
 }
+
+
+_REVIEWED: Final = Table[Emergency](
+    "reviewed",
+    (
+        Column(message("When"), "when", lambda one: one.started_ms, falls=True),
+        Column(message("Who"), "who", lambda one: one.agent),
+        Column(message("Why"), "why", lambda one: one.justification),
+        Column(message("Found"), "found", lambda one: int(one.finding == JUSTIFIED)),
+        Column(message("By"), "by", lambda one: one.reviewer),
+        Column(message("On the contract"), "contract", lambda one: 0 if one.late else 2 if one.closed else 1),
+    ),
+    first="-when",
+)
 
 
 def add_emergencies(router: APIRouter, console: Console) -> None:
@@ -61,13 +74,13 @@ def _page(console: Console, request: Request, session: Session) -> Response:
     every = node.emergencies.all(console.permit(session, "emergencies"))
     review_s = node.emergencies.limits.review_s
     waiting = sorted((one for one in every if not one.finding), key=lambda one: one.due_ms(review_s))
-    reviewed = [one for one in every if one.finding]
+    reviewed = _REVIEWED.arranged(request, (one for one in every if one.finding))
     return console.page(
         request,
         "emergencies.html",
         session,
         waiting=[_shown(node.emergencies, one, node.clock.now_ms()) for one in waiting],
-        reviewed=[_shown(node.emergencies, one, node.clock.now_ms()) for one in reviewed[:MOST_REVIEWED]],
+        reviewed=reviewed.shown(lambda one: _shown(node.emergencies, one, node.clock.now_ms())),
         limits=node.emergencies.limits,
         undeclared=node.emergencies.counts().undeclared,
         problem=node.follow_up.problem,

@@ -14,6 +14,7 @@ from twinward.access.sessions import Session
 from twinward.audit.events.wording import PURPOSES
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import gettext, message, minute
 from twinward.core.errors import BadInput, NotFound
 from twinward.core.vocabulary import Category, Purpose, TwinId
@@ -21,9 +22,6 @@ from twinward.erasure.proposals import ERASED, MOOT, UNDER_WAY, WAITING, WITHDRA
 from twinward.overview.erasures import Extent, extent, receipt
 
 PAGE: Final = f"{PATH}/erasures"
-MOST_CLOSED: Final = 100
-"""Erasures on the page that wait for nobody any more, the newest; the log has all."""
-
 REASONS: Final = (Purpose.PATIENT_REQUEST, Purpose.COMPLIANCE)
 _BADGES = {WAITING: "warn", UNDER_WAY: "warn", ERASED: "good", WITHDRAWN: "plain", MOOT: "plain"}
 _STATES = {
@@ -33,6 +31,17 @@ _STATES = {
     WITHDRAWN: message("withdrawn"),
     MOOT: message("erased by other means"),
 }
+_OPEN: Final = (WAITING, UNDER_WAY)
+_CLOSED: Final = Table[ProposedErasure](
+    "closed",
+    (
+        Column(message("What"), "what", lambda one: gettext(_STATES[one.state])),
+        Column(message("Who and why"), "who", lambda one: one.proposed_by),
+        Column(message("When"), "when", lambda one: one.done_ms or one.at_ms, falls=True),
+        Column(message("Receipt")),
+    ),
+    first="-when",
+)
 _Name = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
 _Csrf = Annotated[str, Form(max_length=64)]
 _TWIN_CHARS: Final = 36
@@ -70,7 +79,7 @@ def _add_page(router: APIRouter, console: Console) -> None:
                 found = _extent(extent(console.node, asked, name, category))
             except NotFound:
                 refused = gettext("There is no such twin, or it is erased already.")
-        every = [_shown(one, session) for one in console.node.erasure_desk.all()]
+        every = console.node.erasure_desk.all()
         return console.page(
             request,
             "erasures.html",
@@ -82,8 +91,10 @@ def _add_page(router: APIRouter, console: Console) -> None:
             categories=[one.value for one in Category if one is not Category.FEATURES],
             found=found,
             refused=refused,
-            open=[one for one in every if one["state"] in (WAITING, UNDER_WAY)],
-            closed=[one for one in every if one["state"] not in (WAITING, UNDER_WAY)][:MOST_CLOSED],
+            open=[_shown(one, session) for one in every if one.state in _OPEN],
+            closed=_CLOSED.arranged(request, (one for one in every if one.state not in _OPEN)).shown(
+                lambda one: _shown(one, session)
+            ),
             progress=console.node.erasure_desk.progress,
         )
 

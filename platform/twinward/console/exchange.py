@@ -9,10 +9,11 @@ from fastapi.responses import Response
 
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import gettext, message
 
 if TYPE_CHECKING:
-    from twinward.exchange.models import TransferView
+    from twinward.exchange.models import ListingView, TransferView
 
 PAGE: Final = f"{PATH}/exchange"
 _STATES: Final = {
@@ -46,19 +47,8 @@ def add_exchange(router: APIRouter, console: Console) -> None:
             "exchange.html",
             session,
             found=found,
-            listings=[
-                {
-                    "number": one.number,
-                    "offered": one.kind == "offer",
-                    "hospital": one.hospital,
-                    "resource": resource(one.resource),
-                    "left": one.left,
-                    "quantity": one.quantity,
-                    "until": one.until_s * 1000,
-                }
-                for one in found.listings
-            ],
-            transfers=[_transfer(one) for one in found.transfers],
+            listings=_LISTINGS.arranged(request, found.listings).shown(_listing),
+            transfers=_TRANSFERS.arranged(request, found.transfers).shown(_transfer),
             suggestions=[{"one": one, "resource": resource(one.resource)} for one in found.suggestions],
         )
 
@@ -68,6 +58,43 @@ def resource(code: str) -> str:
     from twinward.exchange.models import RESOURCES
 
     return gettext(RESOURCES[code]) if code in RESOURCES else code
+
+
+_LISTINGS: Final = Table["ListingView"](
+    "listings",
+    (
+        Column(message("Number"), "number", lambda one: one.number, "num"),
+        Column(message("Hospital"), "hospital", lambda one: one.hospital),
+        Column(message("What"), "what", lambda one: resource(one.resource)),
+        Column(message("Left"), "left", lambda one: one.left, "num", falls=True),
+        Column(message("Until"), "until", lambda one: one.until_s),
+    ),
+    several=True,
+)
+_TRANSFERS: Final = Table["TransferView"](
+    "transfers",
+    (
+        Column(message("Number"), "number", lambda one: one.number, "num", falls=True),
+        Column(message("From"), "from", lambda one: one.giver),
+        Column(message("To"), "to", lambda one: one.receiver),
+        Column(message("What"), "what", lambda one: resource(one.resource)),
+        Column(message("Deadlines"), "deadline", lambda one: one.ship_by_s),
+        Column(message("Stands"), "stands", lambda one: _transfer(one)["state"]),
+    ),
+    several=True,
+)
+
+
+def _listing(one: ListingView) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "offered": one.kind == "offer",
+        "hospital": one.hospital,
+        "resource": resource(one.resource),
+        "left": one.left,
+        "quantity": one.quantity,
+        "until": one.until_s * 1000,
+    }
 
 
 def _transfer(one: TransferView) -> dict[str, Any]:

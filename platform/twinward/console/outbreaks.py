@@ -15,6 +15,7 @@ from twinward.access.interfaces import AccessContext
 from twinward.access.justification import MAX_CHARS
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import gettext, message
 from twinward.core.vocabulary import Purpose
 
@@ -57,8 +58,8 @@ def _add_page(router: APIRouter, console: Console) -> None:
             request,
             "outbreaks.html",
             session,
-            periods=[_period(one) for one in found.periods],
-            alerts=[_alert(one) for one in found.alerts],
+            periods=_PERIODS.arranged(request, found.periods).shown(_period),
+            alerts=_ALERTS.arranged(request, found.alerts).shown(_alert),
             left=found.left,
             most=MOST_BYTES,
         )
@@ -149,6 +150,33 @@ def _period(one: PeriodStanding) -> dict[str, Any]:
         "state": gettext(said),
         "badge": badge,
     }
+
+
+_ALERTS: Final = Table["OutbreakState"](
+    "alerts",
+    (
+        Column(message("Number"), "number", lambda one: one.number, "num", falls=True),
+        Column(message("Syndrome"), "syndrome", lambda one: str(_alert(one)["syndrome"])),
+        Column(message("Day"), "day", lambda one: one.said.day, falls=True),
+        Column(message("Counted"), "counted", lambda one: one.said.counted, "num", falls=True),
+        Column(message("Expected"), "expected", lambda one: one.said.expected_milli, "num", falls=True),
+        Column(message("Raised"), "raised", lambda one: one.raised_at_s, falls=True),
+    ),
+    several=True,
+)
+_PERIODS: Final = Table["PeriodStanding"](
+    "periods",
+    (
+        Column(message("Period"), "period", lambda one: one.terms.name),
+        Column(message("Counts"), "counts", lambda one: ", ".join(one.terms.syndromes)),
+        Column(message("Days"), "days", lambda one: str(one.terms.first_day), falls=True),
+        Column(message("Released"), "released", lambda one: one.released, "num", falls=True),
+        Column("ε", "epsilon", lambda one: one.terms.epsilon, "num symbol", falls=True),
+        Column(message("Cost"), "cost", lambda one: one.terms.cost, "num", falls=True),
+        Column(message("Stands"), "stands", lambda one: _period(one)["state"]),
+    ),
+    several=True,
+)
 
 
 def _alert(one: OutbreakState) -> dict[str, Any]:

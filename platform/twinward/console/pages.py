@@ -242,7 +242,7 @@ class Console:
     def external_use(self, request: Request, session: Session) -> Response:
         """Vendors' and studies' budgets and registered models, from the chain."""
         self.permit(session, "outside")
-        return self.page(request, "external_use.html", session, **external_use.rows(self.node))
+        return self.page(request, "external_use.html", session, **external_use.rows(self.node, request))
 
     def _visit_before(self, session: Session, signed_size: int) -> tuple[int, int]:
         """Size and time of the visit before this session: opening a page again does not make it the last visit."""

@@ -12,7 +12,8 @@ from twinward.console.devices import filing
 from twinward.console.live_words import REASONS
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
-from twinward.console.viewer import gettext
+from twinward.console.tables import Column, Table
+from twinward.console.viewer import gettext, message
 from twinward.live.models import Outcome, Reason
 from twinward.live.storage.quarantine import Held
 
@@ -21,6 +22,19 @@ MOST_LOOKED_AT: Final = 10_000
 """The oldest; of more, the page says that there are more."""
 MOST_REPLAYED: Final = 2_000
 """By one press of the button: as many as nobody waits long for."""
+_GROUPS: Final = Table[dict[str, Any]](
+    "quarantine",
+    (
+        Column(message("Source"), "source", lambda one: str(one["source"])),
+        Column(message("Reason"), "reason", lambda one: str(one["says"])),
+        Column(message("Readings"), "readings", lambda one: int(one["count"]), "num", falls=True),
+        Column(message("Since"), "since", lambda one: int(one["first"]), falls=True),
+        Column(message("Last"), "last", lambda one: int(one["last"]), falls=True),
+        Column(message("Step")),
+    ),
+    first="-readings",
+    forgets=("placed", "stayed"),
+)
 _Group = tuple[str, str, Reason, str]
 _Csrf = Annotated[str, Form(max_length=64)]
 
@@ -48,7 +62,7 @@ def add_quarantine(router: APIRouter, console: Console) -> None:
         for one in held(request, MOST_LOOKED_AT):
             looked_at += 1
             _count(groups, one)
-        rows = sorted(groups.values(), key=lambda row: (-row["count"], row["source"]))
+        rows = _GROUPS.arranged(request, sorted(groups.values(), key=lambda row: str(row["source"])))
         return console.page(
             request,
             "quarantine.html",

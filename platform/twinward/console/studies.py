@@ -13,6 +13,7 @@ from twinward.access.sessions import Session
 from twinward.console import charts
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import gettext, in_words, message, minute
 
 if TYPE_CHECKING:
@@ -35,6 +36,29 @@ _CHARGED = {
     "committed": message("paid for a model"),
     "burned": message("spent, without a model"),
 }
+_WAITING: Final = ("waiting", "unfinished")
+_CHARGES: Final = Table["Charge"](
+    "charges",
+    (
+        Column(message("Reservation"), "reservation", lambda one: one.number, "num", falls=True),
+        Column(message("Study"), "study", lambda one: one.study),
+        Column(message("Cost"), "cost", lambda one: one.micros, "num", falls=True),
+        Column(message("Left after it"), "left", lambda one: one.left, "num", falls=True),
+        Column(message("What became of it"), "state", lambda one: _charge(one)["state"]),
+    ),
+    several=True,
+)
+_DECIDED: Final = Table["InvitedStudy"](
+    "decided",
+    (
+        Column(message("Study"), "study", lambda one: one.received.invitation.study.study_id),
+        Column(message("Who runs it"), "who", lambda one: one.received.invitation.researcher),
+        Column("ε", "epsilon", lambda one: one.received.invitation.study.epsilon, "num symbol", falls=True),
+        Column(message("Decision"), "decision", lambda one: gettext(_STATES[one.state])),
+        Column(message("When"), "when", lambda one: one.decision.at_ms if one.decision else None, falls=True),
+    ),
+    several=True,
+)
 _Digest = Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")]
 _Reason = Annotated[str, Form(max_length=4 * MAX_CHARS)]
 _Csrf = Annotated[str, Form(max_length=64)]
@@ -53,16 +77,15 @@ def _add_pages(router: APIRouter, console: Console) -> None:
 
         session = console.sessions.officer(request)
         console.permit(session, "studies")
-        every = [_shown(one) for one in read.invited_studies(console.node)]
+        every = read.invited_studies(console.node)
         charges = read.charges(console.node)
-        waiting = ("waiting", "unfinished")
         return console.page(
             request,
             "studies.html",
             session,
-            waiting=[one for one in every if one["state"] in waiting],
-            decided=[one for one in every if one["state"] not in waiting],
-            charges=[_charge(one) for one in charges],
+            waiting=[_shown(one) for one in every if one.state in _WAITING],
+            decided=_DECIDED.arranged(request, (one for one in every if one.state not in _WAITING)).shown(_shown),
+            charges=_CHARGES.arranged(request, charges).shown(_charge),
             chart=charts.burn_down([(one.study, one.left + one.micros, one.left) for one in reversed(charges)]),
             most=MOST_BYTES,
         )

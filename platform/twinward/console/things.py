@@ -13,6 +13,7 @@ from twinward.access.sessions import Session
 from twinward.console.devices import filing, instead_of
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, via_of
+from twinward.console.tables import Column, Table
 from twinward.console.viewer import decimal, gettext, message
 from twinward.core.vocabulary import Purpose, Role
 from twinward.live.intake.lines import NAME
@@ -22,7 +23,6 @@ from twinward.things.shown import Shown
 from twinward.things.wards import Lying, WardState
 
 PAGE: Final = f"{PATH}/things"
-MOST_SHOWN: Final = 200
 KINDS: Final = {
     Kind.HOSPITAL: message("hospital"),
     Kind.WARD: message("ward"),
@@ -59,6 +59,28 @@ _BANDS: Final = {
 }
 
 
+_THINGS: Final = Table[Thing](
+    "things",
+    (
+        Column(message("Name"), "name", lambda one: one.name),
+        Column(
+            message("Kind"), "kind", lambda one: list(KINDS).index(one.kind)
+        ),  # as a hospital is made up: wards first
+        Column(message("Added"), "added", lambda one: one.added_ms, falls=True),
+    ),
+    first="kind",
+)
+_LYING: Final = Table[Lying](
+    "lying",
+    (
+        Column(message("Bed"), "bed", lambda one: one.bed),
+        Column(message("Patient"), "patient", lambda one: one.twin),
+        Column(message("Since"), "since", lambda one: one.since_ms, falls=True),
+        Column("NEWS2", "news2", lambda one: one.score, "num symbol", falls=True),
+    ),
+)
+
+
 def add_things(router: APIRouter, console: Console) -> None:
     """Add both pages to the pages' router."""
     node = console.node
@@ -74,8 +96,7 @@ def add_things(router: APIRouter, console: Console) -> None:
             kind=kind.value if kind else "",
             kinds=[(one.value, gettext(said)) for one, said in KINDS.items()],
             begins=begins,
-            things=[_line(one) for one in sorted(found, key=lambda one: list(KINDS).index(one.kind))[:MOST_SHOWN]],
-            left=max(0, len(found) - MOST_SHOWN),
+            things=_THINGS.arranged(request, found).shown(_line),
         )
 
     @router.get("/things/{name}")
@@ -91,6 +112,7 @@ def add_things(router: APIRouter, console: Console) -> None:
             contains=[one.thing for one in shown.contains],
             service=_service(shown, node.clock.now_ms()),
             state=_state(shown.state) if shown.state else None,
+            lying=_LYING.arranged(request, shown.state.lying if shown.state else ()).shown(_lying),
             wards=Role.CLINICIAN in session.roles,
         )
 
@@ -159,7 +181,6 @@ def _state(one: WardState) -> dict[str, Any]:
         "hides": "*" in (one.census, one.free, one.in_use),
         "acuity": None if one.acuity is None else [(gettext(said), badge, count) for said, badge, count in acuity],
         "due": one.due,
-        "lying": [_lying(each) for each in one.lying],
     }
 
 

@@ -117,6 +117,7 @@ QUERIES = st.builds(
     text=st.sampled_from(("", "", "STRASSE", "help", "ward 4", "fhir", ".*", "ågot", "ard 4\nfor")),
     hides_own=st.booleans(),
     sort=st.sampled_from([one for one in Sort if one is not Sort.TWIN]),
+    falls=st.booleans(),
 )
 
 
@@ -125,7 +126,12 @@ QUERIES = st.builds(
 def test_what_is_found_is_what_a_plain_loop_finds_in_its_order(full: House, query: AccessQuery) -> None:
     events = some_events(160)
     expected = [index for index, event in enumerate(events) if fits(event, query)]
-    expected.sort(key=lambda index: keyed(events[index], index, query.sort))
+    by_time = query.sort in (Sort.NEWEST, Sort.OLDEST)
+    expected.sort(key=lambda index: keyed(events[index], index, query.sort)[1])
+    expected.sort(
+        key=lambda index: keyed(events[index], index, query.sort)[0],  # type: ignore[arg-type,return-value]
+        reverse=query.falls and not by_time,
+    )
     filled = full.audit.event_index.filled()
     assert filled.select(query).tolist() == expected
 
@@ -145,7 +151,8 @@ def test_a_part_of_what_is_found_is_that_part_of_all_of_it(
 
 @given(query=QUERIES.filter(lambda one: not (one.since and one.until and one.until < one.since)))
 def test_an_address_says_a_query_and_gives_it_back(query: AccessQuery) -> None:
-    said = replace(query, text=query.text.strip(), unit=query.unit.strip())
+    by_time = query.sort in (Sort.NEWEST, Sort.OLDEST)
+    said = replace(query, text=query.text.strip(), unit=query.unit.strip(), falls=query.falls and not by_time)
     assert AccessQuery.of(said.parameters()) == said
 
 

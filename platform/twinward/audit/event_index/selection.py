@@ -35,7 +35,7 @@ def select(columns: Columns, strings: Strings, start: int, stop: int, query: Acc
         return found + start
     found = found[::-1]
     if query.sort is not Sort.NEWEST:
-        keys = _ranks(columns, strings, start, stop, query.sort)[found]
+        keys = _ranks(columns, strings, start, stop, query)[found]
         found = found[np.argsort(_short(keys), kind="stable")]
     return found + start
 
@@ -52,7 +52,7 @@ def select_part(
         found = np.flatnonzero(fits)
         part = found if query.sort is Sort.OLDEST else found[::-1]
         return len(found), part[first : first + count] + start
-    ranks = _ranks(columns, strings, start, stop, query.sort)
+    ranks = _ranks(columns, strings, start, stop, query)
     ends = np.cumsum(np.bincount(ranks[fits]))
     total = int(ends[-1]) if len(ends) else 0
     low, high = np.searchsorted(ends, (first, min(total, first + count) - 1), side="right").tolist()
@@ -129,14 +129,20 @@ def _text_fits(columns: Columns, strings: Strings, start: int, stop: int, text: 
     return fits
 
 
-def _ranks(columns: Columns, strings: Strings, start: int, stop: int, sort: Sort) -> NDArray[np.uint32]:
-    """Each event's place by its value: texts in their order, nobody before all, the erased behind."""
+def _ranks(columns: Columns, strings: Strings, start: int, stop: int, query: AccessQuery) -> NDArray[np.uint32]:
+    """Each event's place by its value: texts in their order, nobody before all, the erased behind.
+
+    Turned round, nobody comes after all, and the erased are still behind. It costs the same.
+    """
+    sort = query.sort
     name = "permitted" if sort is Sort.DECISION else sort.value
     codes = columns[name][start:stop].astype(np.int32) + 1
     present = np.flatnonzero(np.bincount(codes))
     order = present.tolist()
     if sort in (Sort.AGENT, Sort.UNIT):
         order.sort(key=lambda code: strings.texts[code - 1] if code else "")
+    if query.falls:
+        order.reverse()
     places = np.zeros(int(present.max(initial=0)) + 1, dtype=np.uint32)
     places[order] = np.arange(len(order), dtype=np.uint32)
     ranks = places.take(codes)
