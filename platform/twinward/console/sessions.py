@@ -23,6 +23,7 @@ from twinward.access.errors import (
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
+from twinward.api.http.fair_share import asked_by
 from twinward.console.address import PATH as PATH
 from twinward.console.browsers import browser_of
 from twinward.console.cookies import Cookies
@@ -125,6 +126,7 @@ class Sessions:
         if not session_id:
             raise SignInRefused
         session = self.sign_ins.session(session_id)
+        asked_by(request, session.principal.id)
         if not session.roles & _ROLES:
             raise for_others()
         return session

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import zstandard
 from fastapi.testclient import TestClient
 
 from tests.integration.api.test_every_route import PUBLIC, filled, operations, require_shape
-from tests.integration.console.fixtures import House, build
+from tests.integration.console.fixtures import PASSWORD, House, build
 from twinward.api.app import create_app
 from twinward.api.http import guard
 from twinward.console import mount
+from twinward.console.sessions import SESSION_COOKIE
 
 FHIR = "application/fhir+json"
 FORM = "application/x-www-form-urlencoded"
@@ -220,6 +223,43 @@ def test_one_account_fills_no_memory_and_stands_in_nobodys_way(web: TestClient, 
     assert statuses == [0, 0] + [503] * 6  # two hung up before they were answered
     assert other == 413  # more than a resource may have, not more than there is room for
     assert again != 503
+
+
+@pytest.mark.parametrize("by", ["token", "session"])
+def test_one_account_leaves_threads_to_others(house: House, by: str) -> None:
+    app, opened, begun = create_app(house.node), threading.Event(), threading.Semaphore(0)
+    mount(app, house.node)
+
+    @app.get("/slow")
+    def slow() -> str:
+        begun.release()
+        assert opened.wait(60)
+        return "slow"
+
+    session = house.node.sign_ins.by_password("officer", PASSWORD)
+    ways = {
+        "token": ({"authorization": f"Bearer {house.tokens['clinician']}"}, "/fhir/Patient?_count=1"),
+        "session": ({"cookie": f"{SESSION_COOKIE}={session}"}, "/console/accesses"),
+    }
+    (own, known), (others, read) = ways.pop(by), next(iter(ways.values()))
+
+    async def attack() -> set[int]:
+        transport = httpx.ASGITransport(app, client=("203.0.113.9", 5))
+        async with httpx.AsyncClient(transport=transport, base_url="http://node", timeout=60) as client:
+            assert (await client.get(known, headers=own)).status_code == 200
+            many = [asyncio.create_task(client.get("/slow", headers=own)) for _ in range(60)]
+            while not begun.acquire(blocking=False):
+                await asyncio.sleep(0.01)
+            for path, headers in (("/ready", {}), (read, others), ("/console/sign-in", {})):
+                assert (await asyncio.wait_for(client.get(path, headers=headers), 30)).status_code == 200
+            assert not any(one.done() for one in many)
+            opened.set()
+            return {one.status_code for one in await asyncio.gather(*many)}
+
+    try:
+        assert asyncio.run(attack()) == {200}
+    finally:
+        opened.set()
 
 
 def test_a_client_that_hangs_up_is_no_defect(web: TestClient, house: House, capsys: pytest.CaptureFixture[str]) -> None:

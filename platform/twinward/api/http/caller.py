@@ -32,6 +32,7 @@ from twinward.access.errors import ProofNeeded, ScopeTooNarrow, SignInRefused, T
 from twinward.access.fresh_proofs import PREFIX as PROOF_PREFIX
 from twinward.access.fresh_proofs import FreshProofs, is_sensitive
 from twinward.access.interfaces import AccessContext, Principal
+from twinward.api.http.fair_share import asked_by
 from twinward.api.http.guard import sent_by
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
@@ -106,6 +107,7 @@ def bearer_principal(
                 raise
         await require_fresh(request, found)
         sent_by(request, found.id)
+        asked_by(request, found.id)
         return found
 
     return principal

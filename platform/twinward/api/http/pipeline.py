@@ -2,17 +2,18 @@
 
 1.  ``Guard`` bounds its body and time, gives the answer its security headers and logs both: whatever happens later.
 2.  ``PublicAddress`` refuses what was sent to another name (421), and settles the name that links will carry.
-3.  ``Methods`` answers OPTIONS, asks for HEAD as for GET, and says in a 405 which methods there are.
-4.  ``Representation`` knows the tags of packed answers, and labels and packs the answer on its way out.
-5.  The router finds the route: FHIR's by one look (``direct``), others and what is not there by FastAPI's. From here on
+3.  ``FairShare`` has it wait where its sender has as many under way as leave threads to others.
+4.  ``Methods`` answers OPTIONS, asks for HEAD as for GET, and says in a 405 which methods there are.
+5.  ``Representation`` knows the tags of packed answers, and labels and packs the answer on its way out.
+6.  The router finds the route: FHIR's by one look (``direct``), others and what is not there by FastAPI's. From here on
     the stages are the route's dependencies, in this order.
-6.  The caller (``caller``): a bearer token's account, else 401. Strangers learn no more than that.
-7.  Its form (``representation``): what the route answers with, the caller takes, else 406.
-8.  Its conditions (``conditions``): one that the route does not look at is refused, as it must not look as if it held.
-9.  The reason (``caller``): purpose of use and justification, with the caller one ``AccessContext``.
-10. Leave, where the route reads a body: a policy's refusal is logged before a byte of the body is read.
-11. The body (``read_body``, ``json_body``): bounded, unpacked and checked in this order.
-12. The service, which decides, logs and only then opens anything.
+7.  The caller (``caller``): a bearer token's account, else 401. Strangers learn no more than that.
+8.  Its form (``representation``): what the route answers with, the caller takes, else 406.
+9.  Its conditions (``conditions``): one that the route does not look at is refused, as it must not look as if it held.
+10. The reason (``caller``): purpose of use and justification, with the caller one ``AccessContext``.
+11. Leave, where the route reads a body: a policy's refusal is logged before a byte of the body is read.
+12. The body (``read_body``, ``json_body``): bounded, unpacked and checked in this order.
+13. The service, which decides, logs and only then opens anything.
 
 Whatever is raised on the way becomes one shape (``problems``; FHIR's routes say it as an OperationOutcome).
 """
@@ -40,6 +41,7 @@ from twinward.api.http import problems
 from twinward.api.http.caller import bearer_principal
 from twinward.api.http.codings import CODINGS
 from twinward.api.http.doors import Opening
+from twinward.api.http.fair_share import FairShare
 from twinward.api.http.guard import Guard
 from twinward.api.http.problems import problem
 from twinward.api.http.representation import Representation, form_checked
@@ -74,6 +76,7 @@ def install(
     # Each is put around those before it: the last one is passed first.
     app.add_middleware(Representation)
     app.add_middleware(Methods)
+    app.add_middleware(FairShare)
     app.add_middleware(Opening)
     app.add_middleware(PublicAddress, public_url=public_url, listens=listens)
     app.add_middleware(Guard, clock=clock, count=count)
