@@ -25,6 +25,7 @@ class Quality(StrEnum):
 
 
 QUALITIES = tuple(Quality)
+_PLACES = {one: place for place, one in enumerate(QUALITIES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,9 @@ class Placed:
     def samples(self) -> list[Sample]:
         """One for each value."""
         one = self.reading
-        quality = QUALITIES.index(one.quality)
+        quality = _PLACES[one.quality]
+        if len(self.values) == 1:
+            return [Sample(one.time_ms, one.seq, self.values[0], quality)]
         return [
             Sample(one.time_ms + number * one.period_ms, one.seq, value, quality)
             for number, value in enumerate(self.values)

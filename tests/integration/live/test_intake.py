@@ -290,6 +290,28 @@ def test_gaps_and_quarantine_have_bounds_and_the_sender_keeps_the_rest(
     assert outcomes(ward.send(ward.line(61, subject="Patient/ann", seq=6), source="b")) == [Outcome.STORED]
 
 
+def test_batches_of_several_sources_are_taken_together_or_not_at_all(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = ward.admit("ann")
+    good, bad = ward.line(61, subject="Patient/ann"), ward.line(62)
+    made = {name: read_lines(json.dumps(line).encode()) for name, line in (("a", good), ("b", bad))}
+    with monkeypatch.context() as patch:
+        patch.setattr(quarantine, "MOST_OF_SOURCE", 0)
+        with pytest.raises(QuarantineFull):
+            ward.live.intake.take_several(FILING, made)
+    assert not ward.live.has_measured(ann)
+    answers = ward.live.intake.take_several(FILING, made)
+    assert {name: outcomes(some) for name, some in answers.items()} == {
+        "a": [Outcome.STORED],
+        "b": [Outcome.QUARANTINED],
+    }
+    again = ward.live.intake.take_several(FILING, made)
+    assert [outcomes(some) for some in again.values()] == [[Outcome.DUPLICATE]] * 2
+    with pytest.raises(BadInput):
+        ward.live.intake.take_several(FILING, made | {"no name": []})
+
+
 def test_too_many_at_once_are_told_to_come_again(ward: Ward) -> None:
     ward.admit("ann")
     with ExitStack() as others:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from twinward.live.alerts.scores import news2, qsofa
+from twinward.live.alerts.scores import news2, news2_total, qsofa
 
 # Royal College of Physicians, NEWS2 (2017), chart 1: parameter, value, points. Each band by its first and last value.
 BANDS = {
@@ -109,3 +111,13 @@ def test_a_three_in_one_parameter_is_a_red_score_whatever_the_sum() -> None:
     assert (news2(calm | {"heart_rate": 131}).total, news2(calm | {"heart_rate": 131}).is_red) == (3, True)
     spread = news2(calm | {"heart_rate": 111, "spo2": 93, "temperature": 39.5})
     assert (spread.total, spread.is_red) == (6, False)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*WELL, "oxygen_flow", "fio2"]), st.floats(0, 250, width=32) | st.integers(0, 250).map(float)
+    ),
+    st.booleans(),
+)
+def test_the_sum_alone_is_the_scores(values: dict[str, float], scale_2: bool) -> None:
+    assert news2_total(values, scale_2=scale_2) == news2(values, scale_2=scale_2).total

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from twinward.live.alerts.rules import Rule, Rules
-from twinward.live.alerts.scores import Score, news2, qsofa
+from twinward.live.alerts.scores import Score, news2, news2_total, qsofa
 
 _MINUTE_MS = 60_000
 
@@ -161,22 +161,34 @@ class Monitor:
         return known is None or known[1] != one.value or one.time_ms - known[0] >= _MINUTE_MS
 
     def _look(self, rules: Iterable[Rule], now_ms: int) -> Iterator[Change]:
+        totals: dict[tuple[str, bool, int], int] = {}
         for rule in rules:
-            because, score = self._because(rule, now_ms)
-            holds = self._holds(rule, now_ms, score)
-            if holds and rule.name not in self.state.up:
+            holds = self._holds(rule, now_ms, totals)
+            was = rule.name in self.state.up
+            if holds is None or holds == was:
+                continue
+            if holds:
                 self.state.up[rule.name] = now_ms
-                yield Change(rule, now_ms, True, because, None if score is None else score.total)
-            elif holds is False and rule.name in self.state.up:
+            else:
                 del self.state.up[rule.name]
-                yield Change(rule, now_ms, False, because, None if score is None else score.total)
+            because, score = self._because(rule, now_ms)
+            yield Change(rule, now_ms, holds, because, None if score is None else score.total)
 
-    def _holds(self, rule: Rule, now_ms: int, score: Score | None) -> bool | None:
-        """Whether a rule is up; None between a threshold and where it is over, and where nothing is known."""
+    def _holds(self, rule: Rule, now_ms: int, totals: dict[tuple[str, bool, int], int]) -> bool | None:
+        """Whether a rule is up; None between a threshold and where it is over, and where nothing is known.
+
+        ``totals`` are of this moment: rules of one score share its sum.
+        """
         if rule.unless in self.state.up:
             return False
-        if score is not None:
-            return _beyond(rule.at_least or 0, rule.clear, score.total)
+        if rule.score:
+            key = (rule.score, rule.scale_2, rule.valid_minutes)
+            if key not in totals:
+                values = self._valid(rule, now_ms)
+                totals[key] = (
+                    news2_total(values, scale_2=rule.scale_2) if rule.score == "news2" else qsofa(values).total
+                )
+            return _beyond(rule.at_least or 0, rule.clear, totals[key])
         known = self.state.newest.get(rule.signal)
         if known is None:
             return None
@@ -222,14 +234,17 @@ class Monitor:
         lowest = min(some, key=lambda one: one.low)
         return Measurement(lowest.low_ms, rule.signal, lowest.low)
 
+    def _valid(self, rule: Rule, now_ms: int) -> dict[str, float]:
+        oldest_ms = now_ms - rule.valid_minutes * _MINUTE_MS
+        return {name: value for name, (time_ms, value) in self.state.newest.items() if time_ms >= oldest_ms}
+
     def _because(self, rule: Rule, now_ms: int) -> tuple[tuple[Measurement, ...], Score | None]:
         if not rule.score:
             known = self.state.newest.get(rule.signal)
             newest = () if known is None else (Measurement(known[0], rule.signal, known[1]),)
             extreme = None if rule.moves_by is None else self._extreme(rule, now_ms)
             return (newest if extreme is None else (extreme, *newest)), None
-        oldest_ms = now_ms - rule.valid_minutes * _MINUTE_MS
-        valid = {name: value for name, (time_ms, value) in self.state.newest.items() if time_ms >= oldest_ms}
+        valid = self._valid(rule, now_ms)
         score = news2(valid, scale_2=rule.scale_2) if rule.score == "news2" else qsofa(valid)
         shown = [name for name in valid if name in score.parts or name in ("oxygen_flow", "fio2")]
         return tuple(Measurement(self.state.newest[name][0], name, valid[name]) for name in sorted(shown)), score

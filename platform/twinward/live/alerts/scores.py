@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _Band = tuple[float, int]
@@ -25,6 +26,19 @@ SPO2_SCALE_2_ON_OXYGEN: Final[tuple[_Band, ...]] = ((83, 3), (85, 2), (87, 1), (
 SYSTOLIC: Final[tuple[_Band, ...]] = ((90, 3), (100, 2), (110, 1), (219, 0), (_INF, 3))
 PULSE: Final[tuple[_Band, ...]] = ((40, 3), (50, 1), (90, 0), (110, 1), (130, 2), (_INF, 3))
 TEMPERATURE: Final[tuple[_Band, ...]] = ((35.0, 3), (36.0, 1), (38.0, 0), (39.0, 1), (_INF, 2))
+_BANDS: Final = {
+    "respiratory_rate": RESPIRATION,
+    "spo2": SPO2_SCALE_1,
+    "spo2, scale 2, on air": SPO2_SCALE_2_ON_AIR,
+    "spo2, scale 2, on oxygen": SPO2_SCALE_2_ON_OXYGEN,
+    "systolic": SYSTOLIC,
+    "heart_rate": PULSE,
+    "temperature": TEMPERATURE,
+}
+_CHARTS: Final = tuple((one, one) for one in ("respiratory_rate", "spo2", "systolic", "heart_rate", "temperature"))
+"""Each parameter and its chart."""
+_CHARTS_2_ON_AIR: Final = tuple((one, "spo2, scale 2, on air" if one == "spo2" else one) for one, _ in _CHARTS)
+_CHARTS_2_ON_OXYGEN: Final = tuple((one, "spo2, scale 2, on oxygen" if one == "spo2" else one) for one, _ in _CHARTS)
 ON_OXYGEN, NOT_ALERT = 2, 3
 RED: Final = 3
 _AIR_PERCENT: Final = 21
@@ -55,25 +69,28 @@ def news2(values: Mapping[str, float], *, scale_2: bool = False) -> Score:
         values: what was measured last.
         scale_2: the SpO2 scale for hypercapnic respiratory failure, which a clinician prescribes.
     """
-    oxygen = values.get("oxygen_flow", 0) > 0 or values.get("fio2", 0) > _AIR_PERCENT
-    scale_of_oxygen = SPO2_SCALE_2_ON_OXYGEN if oxygen else SPO2_SCALE_2_ON_AIR
-    bands = {
-        "respiratory_rate": RESPIRATION,
-        "spo2": scale_of_oxygen if scale_2 else SPO2_SCALE_1,
-        "systolic": SYSTOLIC,
-        "heart_rate": PULSE,
-        "temperature": TEMPERATURE,
-    }
-    parts = {
-        name: _points(_rounded(values[name], 1 if name == "temperature" else 0), chart)
-        for name, chart in bands.items()
-        if name in values
-    }
+    oxygen = _has_oxygen(values)
+    charts = _CHARTS if not scale_2 else _CHARTS_2_ON_OXYGEN if oxygen else _CHARTS_2_ON_AIR
+    parts = {name: _points(chart, values[name]) for name, chart in charts if name in values}
     parts["oxygen"] = ON_OXYGEN if oxygen else 0
     if "glasgow_coma" in values:
         parts["glasgow_coma"] = NOT_ALERT if values["glasgow_coma"] < _FULL_COMA_SCORE else 0
-    missing = tuple(name for name in (*bands, "glasgow_coma") if name not in values)
+    missing = tuple(name for name in (*(one for one, _ in charts), "glasgow_coma") if name not in values)
     return Score(sum(parts.values()), parts, missing)
+
+
+def news2_total(values: Mapping[str, float], *, scale_2: bool = False) -> int:
+    """The sum of ``news2`` alone: what is looked at with each reading."""
+    oxygen = _has_oxygen(values)
+    charts = _CHARTS if not scale_2 else _CHARTS_2_ON_OXYGEN if oxygen else _CHARTS_2_ON_AIR
+    total = ON_OXYGEN if oxygen else 0
+    if values.get("glasgow_coma", _FULL_COMA_SCORE) < _FULL_COMA_SCORE:
+        total += NOT_ALERT
+    for name, chart in charts:
+        value = values.get(name)
+        if value is not None:
+            total += _points(chart, value)
+    return total
 
 
 def qsofa(values: Mapping[str, float]) -> Score:
@@ -89,8 +106,15 @@ def qsofa(values: Mapping[str, float]) -> Score:
     return Score(sum(parts.values()), parts, missing)
 
 
-def _points(value: float, bands: tuple[_Band, ...]) -> int:
-    return next(points for upto, points in bands if value <= upto)
+def _has_oxygen(values: Mapping[str, float]) -> bool:
+    return values.get("oxygen_flow", 0) > 0 or values.get("fio2", 0) > _AIR_PERCENT
+
+
+@lru_cache(maxsize=4_096)
+def _points(chart: str, value: float) -> int:
+    """What a chart gives for a value. Remembered: monitors send the same few values over and over."""
+    rounded = _rounded(value, 1 if chart == "temperature" else 0)
+    return next(points for upto, points in _BANDS[chart] if rounded <= upto)
 
 
 def _rounded(value: float, decimals: int) -> float:

@@ -69,10 +69,10 @@ class Watch:
         oldest_ms = self._parts.clock.now_ms() - HISTORY_MS
         for one in placed:
             if one.reading.quality is not Quality.ARTEFACT:
-                found = [sample for sample in one.samples() if sample.time_ms >= oldest_ms]
+                name = one.signal.name
+                found = [Measurement(at.time_ms, name, at.value) for at in one.samples() if at.time_ms >= oldest_ms]
                 if found:
-                    some = by_twin.setdefault(one.twin, [])
-                    some += [Measurement(sample.time_ms, one.signal.name, sample.value) for sample in found]
+                    by_twin.setdefault(one.twin, []).extend(found)
         for twin, measurements in by_twin.items():
             keys = self._parts.keyring.keys(twin)
             try:

@@ -114,12 +114,20 @@ class Intake:
             BadInput: the source's name is none.
             IntakeBusy, QuarantineFull, Unavailable: nothing was taken.
         """
-        require_name(source, "source")
+        return self.take_several(context, {source: items})[source]
+
+    def take_several(self, context: AccessContext, batches: Mapping[str, Sequence[Item]]) -> dict[str, list[Answer]]:
+        """Take batches of several sources in, in one transaction: all of them or none. Raises as ``take``."""
+        for source in batches:
+            require_name(source, "source")
         self.require(context)
-        subjects = self._subjects_of(items)
-        with self._batches.one(context.principal.id), self._parts.database.writing() as tables:
-            at = tables.sources.find(context.principal.id, source)
-            return self._taken(tables, at, context, items, subjects)
+        subjects = self._subjects_of([one for items in batches.values() for one in items])
+        account = context.principal.id
+        with self._batches.one(account), self._parts.database.writing() as tables:
+            return {
+                source: self._taken(tables, tables.sources.find(account, source), context, items, subjects)
+                for source, items in batches.items()
+            }
 
     def take_message(
         self, context: AccessContext, source: str, message: MessageId, items: Sequence[Item]

@@ -125,18 +125,19 @@ def batches(content: bytes) -> Iterator[list[Reading | Fault]]:
         if not line.strip():
             continue
         one = read_line(line.removesuffix(b"\n"))
-        if some and (weight + _weight(one) > _OF_FILE or values + _values(one) > MAX_VALUES):
+        hours, count = _weight(one), _values(one)
+        if some and (weight + hours > _OF_FILE or values + count > MAX_VALUES):
             yield some
             some, weight, values = [], 0, 0
         some.append(one)
-        weight, values = weight + _weight(one), values + _values(one)
+        weight, values = weight + hours, values + count
     if some:
         yield some
 
 
 def _weight(one: Reading | Fault) -> int:
     """How many hours it may be of, at least one."""
-    if isinstance(one, Fault):
+    if isinstance(one, Fault) or len(one.values) == 1:
         return 1
     return min(len(one.values), 1 + (len(one.values) - 1) * one.period_ms // _HOUR_MS)
 

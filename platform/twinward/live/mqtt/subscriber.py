@@ -28,7 +28,7 @@ from twinward.access.interfaces import AccessContext
 from twinward.core.errors import Busy, Unavailable
 from twinward.live.errors import MessageRefused, QuarantineFull
 from twinward.live.intake.intake import Item
-from twinward.live.intake.lines import batches
+from twinward.live.intake.lines import MAX_BATCH_BYTES, batches
 from twinward.live.models import Answer, MessageId, Outcome, Reason
 from twinward.live.mqtt.broker import APART, Broker, Topic
 from twinward.live.service import Live
@@ -39,6 +39,8 @@ MOST_IN_FLIGHT: Final = 200
 """Messages that were delivered and are not acknowledged: what one batch can be made of, and all that memory holds."""
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 _APART_CHARS: Final = 58
+_MOST_TOGETHER: Final = 5_000
+"""Lines of several sources that share a transaction."""
 _WAIT_S: Final = 0.5
 _AGAIN_S: Final = (0.2, 0.5, 1, 2, 5)
 _ASIDE_S: Final = 2
@@ -202,12 +204,36 @@ class Subscriber:
         by_source: dict[str, list[Delivered]] = {}
         for one in some:
             by_source.setdefault(self._source_of(one), []).append(one)
+        if self._took_together(by_source):
+            for one in some:
+                self._acknowledge(one)
+            return
         for source, messages in by_source.items():
             taken = self._taken(source, messages, is_stopped)
             if taken is None:
                 return  # told to stop: the broker has it still
             for one in messages if taken else ():
                 self._acknowledge(one)
+
+    def _took_together(self, by_source: dict[str, list[Delivered]]) -> bool:
+        """Whether all were taken in one transaction; False, and nothing was, where each source is to be taken alone.
+
+        That is where they are one, or many lines, or any source is full, or nothing can be taken at present.
+        """
+        size = sum(len(one.payload) for messages in by_source.values() for one in messages)
+        if len(by_source) < 2 or size > MAX_BATCH_BYTES or not self._full.isdisjoint(by_source):
+            return False
+        found = {source: list(batches(_joined(messages))) for source, messages in by_source.items()}
+        if sum(len(one) for some in found.values() for one in some) > _MOST_TOGETHER:
+            return False
+        together = {source: some[0] for source, some in found.items() if some}
+        try:
+            answers = self._live.intake.take_several(self._context, together)
+        except (Busy, Unavailable):
+            return False
+        for source, batch in together.items():
+            self._settle(source, batch, answers[source])
+        return True
 
     def _taken(self, source: str, messages: list[Delivered], is_stopped: Callable[[], bool]) -> bool | None:
         """Whether a source's messages were taken, None where it was told to stop; a full source holds up no other."""
@@ -240,11 +266,13 @@ class Subscriber:
         return self._topic.source_of(one.topic)
 
     def _take_of(self, source: str, messages: list[Delivered]) -> None:
-        for batch in batches(b"\n".join(one.payload[: MAX_PAYLOAD_BYTES + 1] for one in messages)):
-            answers = self._live.intake.take(self._context, source, batch)
-            for one in _not_taken(batch, answers):
-                self._take_apart(source, one)
-            self.tally.count([one for one in answers if one.outcome is not Outcome.REFUSED or _is_denied(one)])
+        for batch in batches(_joined(messages)):
+            self._settle(source, batch, self._live.intake.take(self._context, source, batch))
+
+    def _settle(self, source: str, batch: list[Item], answers: list[Answer]) -> None:
+        for one in _not_taken(batch, answers):
+            self._take_apart(source, one)
+        self.tally.count([one for one in answers if one.outcome is not Outcome.REFUSED or _is_denied(one)])
 
     def _take_apart(self, source: str, one: Item) -> None:
         """What a sender would be told to mend, under a number that is made here: once, known by its content."""
@@ -260,6 +288,10 @@ class Subscriber:
         with self._lock:
             if one.qos and one.connection == self._connection:
                 self._client.ack(one.packet, 1)
+
+
+def _joined(messages: list[Delivered]) -> bytes:
+    return b"\n".join(one.payload[: MAX_PAYLOAD_BYTES + 1] for one in messages)
 
 
 def _again(is_stopped: Callable[[], bool]) -> Iterator[int]:

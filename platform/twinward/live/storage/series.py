@@ -92,12 +92,13 @@ def window_of(time_ms: int) -> int:
 
 def runs_of(placed: Sequence[Placed], account: str, source: str) -> dict[tuple[TwinId, Category, int], list[Run]]:
     """What a batch brought, as runs by twin, category and window."""
-    samples: dict[tuple[TwinId, Category, int], dict[tuple[str, str], list[Sample]]] = {}
+    samples: dict[tuple[TwinId, Category, int], dict[tuple[str, str], list[Sample]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for one in placed:
         key = (one.signal.name, one.reading.device)
         for sample in one.samples():
-            place = (one.twin, one.signal.category, window_of(sample.time_ms))
-            samples.setdefault(place, defaultdict(list))[key].append(sample)
+            samples[one.twin, one.signal.category, window_of(sample.time_ms)][key].append(sample)
     return {
         place: [
             Run(signal, device, account, source, columns.encode(some)) for (signal, device), some in by_signal.items()
