@@ -11,9 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
+from twinward.core.errors import TwinwardError, outcome_of
 from twinward.core.vocabulary import DERIVED_FROM, Action, Category, Purpose, Role, TwinId
 
 T = TypeVar("T")
@@ -186,6 +188,13 @@ class AccessControl(ABC):
     @abstractmethod
     def decide_many(self, requests: Sequence[AccessRequest]) -> list[Permit | None]:
         """Decide many in one durable append; None stands where a request was denied (and logged as such)."""
+
+    def decide_each(self, requests: Sequence[AccessRequest]) -> list[Permit | TwinwardError]:
+        """Decide each by itself: its permit, or what ``decide`` raises. In one durable append, where that can be had.
+
+        For requests of different people, who have nothing to do with each other.
+        """
+        return [outcome_of(partial(self.decide, request)) for request in requests]
 
     def may(self, *requests: AccessRequest) -> bool:
         """Whether all of these would be permitted. A dry run: nothing is logged, nothing may be opened with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twinward.access import justification
@@ -23,10 +24,12 @@ from twinward.access.interfaces import (
 from twinward.access.lent_roles import Lent
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Facts, Policy, PolicySource
+from twinward.audit.errors import EventNotLoggable
 from twinward.audit.interfaces import AuditTrail, EmergencyTrail
 from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import Clock
-from twinward.core.errors import TwinwardError
+from twinward.core.errors import TwinwardError, outcome_of
+from twinward.core.one_look import look_anew, one_look
 from twinward.core.vocabulary import Action, Purpose, TwinId
 
 if TYPE_CHECKING:
@@ -140,6 +143,10 @@ class Access(AccessControl):
             Unavailable: the log could not be written, so nothing is permitted.
         """
         (answer,) = self._answered([request])
+        return self._given(request, answer)
+
+    def _given(self, request: AccessRequest, answer: _Answer) -> Permit:
+        """The permit, or what is raised instead of one."""
         if answer.permit is None:
             raise answer.refusal(self._told(request, answer.decision), log_index=answer.log_index)
         return answer.permit
@@ -159,11 +166,38 @@ class Access(AccessControl):
         """Decide many in one durable append; None stands where a request was denied (and logged as such)."""
         return [answer.permit for answer in self._answered(requests)] if requests else []
 
+    def decide_each(self, requests: Sequence[AccessRequest]) -> list[Permit | TwinwardError]:
+        """Decide each by itself, in one durable append; each comes to what ``decide`` gives or raises.
+
+        Emergencies go by themselves: they have bounds, and a journal where the log cannot be written.
+        """
+        urgent = [place for place, request in enumerate(requests) if request.is_urgent]
+        outcomes: dict[int, Permit | TwinwardError] = {
+            place: outcome_of(partial(self.decide, requests[place])) for place in urgent
+        }
+        decided: dict[int, tuple[AccessRequest, Decision]] = {}
+        with one_look():
+            self._fetch_consents(requests)
+            for place, request in enumerate(requests):
+                resolved = None if place in outcomes else outcome_of(partial(self._resolved, request))
+                if isinstance(resolved, TwinwardError):
+                    outcomes[place] = resolved
+                elif resolved is not None:
+                    decided[place] = resolved
+        try:
+            logged = self._logged([], list(decided.values())) if decided else []
+        except EventNotLoggable:  # one of them; nothing was written
+            alone = {place: outcome_of(partial(self.decide, requests[place])) for place in decided}
+            return [(outcomes | alone)[place] for place in range(len(requests))]
+        except TwinwardError as error:
+            return [outcomes.get(place, error) for place in range(len(requests))]
+        for (place, one), entry in zip(decided.items(), logged, strict=True):
+            outcomes[place] = outcome_of(partial(self._given, requests[place], self._answer(*one, entry)))
+        return [outcomes[place] for place in range(len(requests))]
+
     def _answered(self, requests: Sequence[AccessRequest]) -> list[_Answer]:
         """Checked, durably logged, then answered: in this order."""
-        if len(requests) > 1:
-            with suppress(TwinwardError):  # what cannot be had is told to each request by itself
-                self._consents.fetch({request.twin for request in requests if request.twin is not None})
+        self._fetch_consents(requests)
         decided = [self._resolved(request) for request in requests]
         glass = [(request, decision) for request, decision in decided if decision.permitted and request.breaks_glass]
         if self._emergencies is None or not glass:
@@ -176,6 +210,11 @@ class Access(AccessControl):
             self._answer(request, decision, entry, entered.refusal_of(request))
             for (request, _), (_, decision), entry in zip(decided, applied, logged, strict=True)
         ]
+
+    def _fetch_consents(self, requests: Sequence[AccessRequest]) -> None:
+        if len(requests) > 1:
+            with suppress(TwinwardError):  # what cannot be had is told to each request by itself
+                self._consents.fetch({request.twin for request in requests if request.twin is not None})
 
     def _answer(
         self, request: AccessRequest, decision: Decision, entry: LoggedEvent, refusal: type[AccessDenied] = AccessDenied
@@ -190,9 +229,13 @@ class Access(AccessControl):
         events = [*first, *(self._event(request, decision) for request, decision in decided)]
         request, decision = decided[0]
         # An emergency outlives an outage of the log; many accesses at once wait for it like any other.
-        if len(decided) == 1 and decision.permitted and request.is_urgent and self._emergency is not None:
-            return self._emergency.record_emergency(events)[len(first) :]
-        return self._trail.record(events)[len(first) :]
+        urgent = len(decided) == 1 and decision.permitted and request.is_urgent
+        try:
+            if urgent and self._emergency is not None:
+                return self._emergency.record_emergency(events)[len(first) :]
+            return self._trail.record(events)[len(first) :]
+        finally:
+            look_anew()
 
     def set_consent(self, context: AccessContext, twin: TwinId, provisions: tuple[Provision, ...]) -> Consent:
         """Record a patient's new consent; it is in force at the next decision."""

@@ -51,6 +51,7 @@ from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
+from twinward.core.one_look import has_looked, looked
 from twinward.core.sentences import sentence
 from twinward_crypto.kdf import derive, length_prefixed
 from twinward_ledger.storage import Database
@@ -148,10 +149,16 @@ class VouchedStore:
         self._watch = database.watch()
 
     def newest(self, subject: str) -> bytes | None:
-        """As of ``Reader``, now. Microseconds where no process changed anything. Raises as ``reading``."""
+        """As of ``Reader``, now. Microseconds where no process changed anything. Raises as ``reading``.
+
+        Within ``one_look`` the file is looked at once.
+        """
+        if has_looked(self):
+            return self._newest.get(subject)
         with self._lock:
             if not self._held or not self._announced or self._watch.version() != self._seen:
                 self._catch_up()
+            looked(self)
             return self._newest.get(subject)
 
     @contextmanager

@@ -22,6 +22,9 @@ is the operator's to know.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from twinward.core.sentences import sentence
 
 
@@ -38,6 +41,17 @@ class TwinwardError(Exception):
     def outside(self) -> tuple[str, str]:
         """Message and hint for whoever asks over a network: ``Sentence``s still, where they were made of values."""
         return self.args[0], self.hint
+
+
+T = TypeVar("T")
+
+
+def outcome_of(done: Callable[[], T]) -> T | TwinwardError:
+    """What something gives, or the error of ours that it raises: for one of several that are done together."""
+    try:
+        return done()
+    except TwinwardError as error:
+        return error
 
 
 class BadInput(TwinwardError):

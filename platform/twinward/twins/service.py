@@ -8,6 +8,7 @@ from functools import cached_property
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit, categories_in, require_records
 from twinward.core.clock import Clock
+from twinward.core.errors import TwinwardError
 from twinward.core.turns import Turn
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, TwinId
 from twinward.features.derivation import Evidence, FeatureVector, day_of, derive
@@ -21,6 +22,7 @@ from twinward.twins.ingest.queue import IngestQueue
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, NOTHING_KEPT, STAY_TYPE, PatientImport, Receipt
 from twinward.twins.read.changes import Changes
+from twinward.twins.read.each import read_each
 from twinward.twins.read.search import RecordSearch
 from twinward.twins.read.versions import Versions
 from twinward.twins.state.states import TwinStates
@@ -170,6 +172,10 @@ class Twins:
         if record.content == names.DELETED:
             raise RecordDeleted("this record was deleted", hint="its earlier versions are in its history")
         return record
+
+    def read_each(self, asked: Sequence[tuple[AccessContext, str]]) -> list[Record | TwinwardError]:
+        """``read_reference`` of many, each by itself: the record, or what is raised. Logged in one durable step."""
+        return read_each(self._vault, self._access, asked)
 
     def directory(self) -> TwinId | None:
         """The twin of what belongs to no patient; None before anything is in it."""

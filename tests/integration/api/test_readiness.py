@@ -58,7 +58,7 @@ def test_no_face_names_a_host_or_an_account(
 ) -> None:
     sign_in(web)
     monkeypatch.setattr(house.node.store, "of_twin", dead)
-    monkeypatch.setattr(house.node.vault, "locate", dead)
+    monkeypatch.setattr(house.node.vault, "locate_many", dead)
     monkeypatch.setattr(house.node.access_search, "page", dead)
     clinician = {"authorization": f"Bearer {house.tokens['clinician']}"}
     twin = house.twins[0]

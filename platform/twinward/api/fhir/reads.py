@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from twinward.access.interfaces import AccessContext
@@ -13,6 +16,8 @@ from twinward.api.fhir.context import ID_PATH, TYPE_PATH, ContextOf, ResourceId,
 from twinward.api.fhir.openapi import answers, taking
 from twinward.api.http.conditions import evaluates, of_read
 from twinward.api.http.representation import acceptable
+from twinward.api.http.together import Together
+from twinward.core.errors import TwinwardError, outcome_of
 from twinward.core.preconditions import OF_READS, Preconditions
 from twinward.fhir.rest.everything import EVERYTHING_PARAMETERS
 from twinward.fhir.rest.histories import HISTORY_PARAMETERS
@@ -93,7 +98,25 @@ def add_reads(router: APIRouter, service: FhirService, context_of: ContextOf) ->
     _add_read_version(router, service, context_of)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One read, and what is made of the record."""
+
+    context: AccessContext
+    reference: str
+    answer: Callable[[Record], Response]
+
+
 def _add_read(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
+    def answered(some: Sequence[_Asked]) -> list[Response | Exception]:
+        found = service.read_each([(one.context, one.reference) for one in some])
+        return [
+            record if isinstance(record, TwinwardError) else outcome_of(partial(one.answer, record))
+            for one, record in zip(some, found, strict=True)
+        ]
+
+    together = Together(answered)
+
     @router.get(
         ID_PATH,
         summary="Read one resource, byte for byte as it was taken in",
@@ -101,7 +124,7 @@ def _add_read(router: APIRouter, service: FhirService, context_of: ContextOf) ->
         openapi_extra=taking(SUBSETS),
     )
     @evaluates(*OF_READS)
-    def read(
+    async def read(
         request: Request,
         resource_type: ResourceType,
         resource_id: ResourceId,
@@ -109,7 +132,11 @@ def _add_read(router: APIRouter, service: FhirService, context_of: ContextOf) ->
         asked: Preconditions = Depends(of_read),
     ) -> Response:
         subset = subset_asked(request.query_params.multi_items())
-        return _read(service.read(context, resource_type, resource_id), subset, asked)
+        answer = partial(_read, subset=subset, asked=asked)
+        reference = service.reference_if_kept(resource_type, resource_id)
+        if reference is not None:
+            return await together.ask(_Asked(context, reference, answer))
+        return await run_in_threadpool(lambda: answer(service.read(context, resource_type, resource_id)))
 
 
 def _add_history(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:

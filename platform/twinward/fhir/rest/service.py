@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from twinward import __version__
 from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock
+from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Category
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.live_observations import place_of
@@ -69,6 +70,16 @@ class FhirService:
             return self.twins.read_reference(context, reference)  # it is not kept, and is told as that
         patient, _ = self.twins.search.within_if_any(context, place[0], "Patient", frozenset({Category.DEMOGRAPHICS}))
         return self.live.read(context, resource_id, reference_of(patient[0]) if patient else "")
+
+    def read_each(self, asked: Sequence[tuple[AccessContext, str]]) -> list[Record | TwinwardError]:
+        """What ``read`` gives or raises for each reference of ``reference_if_kept``."""
+        return self.twins.read_each(asked)
+
+    def reference_if_kept(self, resource_type: str, resource_id: str) -> str | None:
+        """``Type/id``; None where it may name a reading of the live pipe. Raises as ``reference_to``."""
+        reference = reference_to(resource_type, resource_id)
+        is_live = self.live is not None and resource_type == OBSERVATION and place_of(resource_id) is not None
+        return None if is_live else reference
 
     def read_version(self, context: AccessContext, resource_type: str, resource_id: str, version_id: str) -> Record:
         """One version of one resource, byte for byte. Raises as ``Versions.read``."""
