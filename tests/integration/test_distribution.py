@@ -62,7 +62,7 @@ def test_a_vendor_is_asked_for_neither_torch_nor_web3(wheel: zipfile.ZipFile) ->
     required = [line for line in wheel.read(metadata).decode().splitlines() if line.startswith("Requires-Dist: ")]
     vendor = [line for line in required if "extra ==" not in line or "extra == 'vendor'" in line]
     assert any("tenseal" in line for line in vendor)
-    for heavy in ("torch", "web3", "fastapi", "sqlalchemy", "opacus", "py-evm"):
+    for heavy in ("torch", "web3", "fastapi", "sqlmodel", "opacus", "py-evm"):
         assert not any(heavy in line for line in vendor), heavy
 
 

@@ -3,47 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from sqlalchemy import Index, Integer, MetaData, String, Table
+from sqlalchemy import Index, MetaData
+from sqlmodel import Field, SQLModel
 
 from twinward_ledger.errors import ChainUnavailable
-from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Schema, column
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Schema
 
-CHAIN_TABLES: Final = MetaData()
-"""Tables of an embedded chain."""
 
-key_value_table: Final = Table(
-    "kv",
-    CHAIN_TABLES,
-    column("key", AsStored, primary_key=True),
-    column("value", AsStored),
-    **WITHOUT_ROWID,
-)
-"""What py-evm keeps: blocks, state, receipts."""
+class ChainBase(SQLModel):
+    """Tables of an embedded chain."""
 
-event_table: Final = Table(
-    "logs",
-    CHAIN_TABLES,
-    column("block", Integer, primary_key=True),
-    column("position", Integer, primary_key=True),
-    column("address", AsStored),
-    column("topics", AsStored),
-    column("topic", AsStored),
-    column("data", AsStored),
-    Index("logs_by_event", "address", "topic", "block", "position"),
-    **WITHOUT_ROWID,
-)
-"""A block's log (an event of a contract), to be found by its first topic."""
+    metadata: ClassVar[MetaData] = MetaData()
 
-fact_table: Final = Table(
-    "meta",
-    CHAIN_TABLES,
-    column("name", String, primary_key=True),
-    column("value", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A fact about the whole chain."""
+
+class KeyValue(ChainBase, table=True):
+    """What py-evm keeps: blocks, state, receipts."""
+
+    __tablename__ = "kv"
+    __table_args__ = WITHOUT_ROWID
+
+    key: bytes = Field(sa_type=AsStored, primary_key=True)
+    value: bytes = Field(sa_type=AsStored)
+
+
+class EventRow(ChainBase, table=True):
+    """A block's log (an event of a contract), to be found by its first topic."""
+
+    __tablename__ = "logs"
+    __table_args__ = (Index("logs_by_event", "address", "topic", "block", "position"), WITHOUT_ROWID)
+
+    block: int = Field(primary_key=True)
+    position: int = Field(primary_key=True)
+    address: bytes = Field(sa_type=AsStored)
+    topics: bytes = Field(sa_type=AsStored)
+    topic: bytes = Field(sa_type=AsStored)
+    data: bytes = Field(sa_type=AsStored)
+
+
+class Fact(ChainBase, table=True):
+    """A fact about the whole chain."""
+
+    __tablename__ = "meta"
+    __table_args__ = WITHOUT_ROWID
+
+    name: str = Field(primary_key=True)
+    value: bytes = Field(sa_type=AsStored)
 
 
 def _unavailable(message: str, _hint: str) -> ChainUnavailable:
@@ -55,7 +61,7 @@ CHAIN: Final = Schema(
     application_id=0x54574348,  # "TWCH"
     version=1,
     revisions=Path(__file__).parent / "migrations",
-    models=lambda: CHAIN_TABLES,
+    models=lambda: ChainBase.metadata,
     unnumbered=1,
     unavailable=_unavailable,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Insert, Integer, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Connection, Insert, Integer, LargeBinary, String, Table
+from sqlmodel import SQLModel
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -16,16 +17,11 @@ Name: Final = String().with_variant(String(collation="C"), "postgresql")
 Long: Final = BigInteger().with_variant(Integer(), "sqlite")
 """Milliseconds since 1970, sizes, indices. SQLite's INTEGER has 64 bits already."""
 
-WITHOUT_ROWID: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
+WITHOUT_ROWID: Final = {"sqlite_with_rowid": False}
 """Arguments of a table that SQLite keeps by its primary key alone."""
 
-COUNTED: Final[dict[str, Any]] = {"autoincrement": False}
+COUNTED: Final = {"autoincrement": False}
 """Arguments of a key's column whose numbers the store gives out."""
-
-
-def column(name: str, kind: Any, *constraints: ForeignKey, nullable: bool = False, **options: Any) -> Column[Any]:
-    """A column that always holds something, unless it is ``nullable``; ``options`` are those of SQLAlchemy's."""
-    return Column(name, kind, *constraints, nullable=nullable, **options)
 
 
 class AsStored(LargeBinary):
@@ -60,3 +56,8 @@ def _upsert_of(dialect: str, table: Table, names: tuple[str, ...]) -> Insert:
     keys = [column.name for column in table.primary_key]
     changed = {name: made.excluded[name] for name in names if name not in keys}
     return made.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """A model's table, for SQLAlchemy Core."""
+    return model.metadata.tables[str(model.__tablename__)]

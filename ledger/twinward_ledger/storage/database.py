@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from sqlalchemy import Connection, Table
+from sqlmodel import SQLModel
 
 from twinward_ledger.storage.schema import Schema
 
@@ -44,8 +45,8 @@ class Database(Protocol):
         """
         ...
 
-    def table(self, declared: Table) -> Table:
-        """A declared table as it is called here."""
+    def table(self, model: type[SQLModel]) -> Table:
+        """A model's table as it is called here."""
         ...
 
     def lay_missing(self) -> None:

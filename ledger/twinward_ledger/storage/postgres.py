@@ -15,6 +15,7 @@ from typing import Final
 import psycopg
 from sqlalchemy import Connection, Engine, Table, create_engine, text
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlmodel import SQLModel
 
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.storage import migrations
@@ -82,9 +83,9 @@ class PostgresDatabase:
                 self._lock(connection, wait=wait)
             yield connection
 
-    def table(self, declared: Table) -> Table:
-        """A declared table."""
-        return self._schema.table(declared, server=True)
+    def table(self, model: type[SQLModel]) -> Table:
+        """A model's table."""
+        return self._schema.table(model, server=True)
 
     def lay_missing(self) -> None:
         """Nothing: laying tables is their owner's, and the node's account may be another."""

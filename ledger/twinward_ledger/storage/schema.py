@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import MetaData, Table
+from sqlmodel import SQLModel
 
 from twinward_ledger.errors import LogUnavailable
 
@@ -24,7 +25,7 @@ class Schema:
         application_id: marks a SQLite file as this store's, and numbers its lock on a server.
         version: the newest revision there is.
         revisions: the folder of alembic's scripts, ``0001_….py`` and so on.
-        models: the tables of the newest revision, as they are declared.
+        models: the tables of the newest revision, as the models declare them.
         in_files: tables that are called otherwise in a SQLite file, which is the store's alone.
         unnumbered: the revision of files of releases that did not number them; 0 where every release did.
         unavailable: the store's error for a database that cannot be used, of a message and a hint.
@@ -61,9 +62,9 @@ class Schema:
             table.to_metadata(named, name=self.in_files.get(table.name, table.name))
         return named
 
-    def table(self, declared: Table, *, server: bool) -> Table:
-        """A declared table as it is called on a server, or in a file."""
-        name = declared.name
+    def table(self, model: type[SQLModel], *, server: bool) -> Table:
+        """A model's table as it is called on a server, or in a file."""
+        name = str(model.__tablename__)
         return self.tables(server=server).tables[name if server else self.in_files.get(name, name)]
 
     def refuse(self, message: str) -> Exception:

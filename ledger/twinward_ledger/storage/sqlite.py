@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
+from sqlmodel import SQLModel
 
 from twinward_ledger.storage import sqlite_files
 from twinward_ledger.storage.schema import Schema
@@ -71,9 +72,9 @@ class SqliteFile:
         ):
             yield connection
 
-    def table(self, declared: Table) -> Table:
-        """A declared table as it is called in a file."""
-        return self._schema.table(declared, server=False)
+    def table(self, model: type[SQLModel]) -> Table:
+        """A model's table as it is called in a file."""
+        return self._schema.table(model, server=False)
 
     def lay_missing(self) -> None:
         """Make anew, empty, what tables are missing."""

@@ -16,11 +16,11 @@ from sqlalchemy import Select, delete, select, update
 
 from twinward_crypto.canonical import canonicalize
 from twinward_ledger.formats.anchor_record import AnchorRecord
-from twinward_ledger.storage import Database, upsert
+from twinward_ledger.storage import Database, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
-from twinward_ledger.stores.tables import ANCHORS, anchor_table, trouble_table
+from twinward_ledger.stores.tables import ANCHORS, AnchorRow, TroubleRow
 
-_anchors, _trouble = anchor_table, trouble_table
+_anchors, _trouble = table_of(AnchorRow), table_of(TroubleRow)
 _WAITS, _TAKEN_BACK = "waits", "taken back"
 _CLOCK_ACCEPTED, _TIME_ACCEPTED = "clock accepted", "time accepted"
 _MAX_TEXT = 500

@@ -7,103 +7,103 @@ change of the log's key on it is 2, and a release that knows one key only stays 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from sqlalchemy import CheckConstraint, Connection, Integer, MetaData, Table, insert
+from sqlalchemy import CheckConstraint, Connection, MetaData, Table, insert
 from sqlalchemy.event import listen
+from sqlmodel import Field, SQLModel
 
-from twinward_ledger.storage import COUNTED, AsStored, Long, Schema, column
+from twinward_ledger.storage import COUNTED, AsStored, Long, Schema, table_of
 from twinward_ledger.stores import table_shapes
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
-LOG_SERVER_TABLES: Final = MetaData()
-"""Tables of a log on a server."""
 
-server_head_table: Final = Table(
-    "log_head",
-    LOG_SERVER_TABLES,
-    *table_shapes.head_columns(),
-    column("schema_version", Integer),
-    CheckConstraint("id = 1"),
-)
-"""One row: the size. Whoever appends holds it."""
+class LogServerBase(SQLModel):
+    """Tables of a log on a server."""
 
-server_leaf_table: Final = Table(
-    "log_leaves",
-    LOG_SERVER_TABLES,
-    *table_shapes.leaf_columns(),
-)
-"""A leaf's exact bytes."""
+    metadata: ClassVar[MetaData] = MetaData()
 
-server_body_table: Final = Table(
-    "log_bodies",
-    LOG_SERVER_TABLES,
-    *table_shapes.body_columns(),
-)
-"""An entry's body, empty where it was erased, and its tags, joined."""
 
-server_tag_table: Final = Table(
-    "log_tags",
-    LOG_SERVER_TABLES,
-    column("tag", AsStored, primary_key=True),
-    column("idx", Long, primary_key=True, **COUNTED),
-)
-"""An entry that carries a tag."""
+class ServerHead(LogServerBase, table_shapes.Head, table=True):
+    """One row: the size. Whoever appends holds it."""
 
-server_tile_table: Final = Table(
-    "log_tiles",
-    LOG_SERVER_TABLES,
-    *table_shapes.tile_columns(),
-)
-"""Hashes of the tree, as in a file."""
+    __tablename__ = "log_head"
+    __table_args__ = (CheckConstraint("id = 1"),)
 
-server_checkpoint_table: Final = Table(
-    "log_checkpoints",
-    LOG_SERVER_TABLES,
-    *table_shapes.checkpoint_columns(),
-)
-"""A signed checkpoint."""
+    schema_version: int
 
-server_key_change_table: Final = Table(
-    "log_key_changes",
-    LOG_SERVER_TABLES,
-    *table_shapes.key_change_columns(),
-)
-"""A change of the log's key, as in a file."""
 
-MAP_SERVER_TABLES: Final = MetaData()
-"""Tables of a completeness map on a server."""
+class ServerLeaf(LogServerBase, table_shapes.Leaf, table=True):
+    """A leaf's exact bytes."""
 
-server_map_head_table: Final = Table(
-    "map_head",
-    MAP_SERVER_TABLES,
-    *table_shapes.map_head_columns(),
-    column("schema_version", Integer),
-    CheckConstraint("id = 1"),
-)
-"""One row, once there is a head: the newest, and the entry that carries it."""
+    __tablename__ = "log_leaves"
 
-server_subject_table: Final = Table(
-    "map_subjects",
-    MAP_SERVER_TABLES,
-    *table_shapes.subject_columns(),
-)
-"""A patient's label, how many entries, and the frontier of their tree."""
 
-server_page_table: Final = Table(
-    "map_pages",
-    MAP_SERVER_TABLES,
-    *table_shapes.page_columns(),
-)
-"""A page of the sparse tree."""
+class ServerBody(LogServerBase, table_shapes.Body, table=True):
+    """An entry's body, empty where it was erased, and its tags, joined."""
 
-server_map_tag_table: Final = Table(
-    "map_tags",
-    MAP_SERVER_TABLES,
-    *table_shapes.map_tag_columns(),
-)
-"""A tag's label."""
+    __tablename__ = "log_bodies"
+
+
+class ServerTag(LogServerBase, table=True):
+    """An entry that carries a tag."""
+
+    __tablename__ = "log_tags"
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    idx: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+
+
+class ServerTile(LogServerBase, table_shapes.Tile, table=True):
+    """Hashes of the tree, as in a file."""
+
+    __tablename__ = "log_tiles"
+
+
+class ServerCheckpoint(LogServerBase, table_shapes.Checkpoint, table=True):
+    """A signed checkpoint."""
+
+    __tablename__ = "log_checkpoints"
+
+
+class ServerKeyChange(LogServerBase, table_shapes.KeyChange, table=True):
+    """A change of the log's key, as in a file."""
+
+    __tablename__ = "log_key_changes"
+
+
+class MapServerBase(SQLModel):
+    """Tables of a completeness map on a server."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class ServerMapHead(MapServerBase, table_shapes.MapHead, table=True):
+    """One row, once there is a head: the newest, and the entry that carries it."""
+
+    __tablename__ = "map_head"
+    __table_args__ = (CheckConstraint("id = 1"),)
+
+    schema_version: int
+
+
+class ServerSubject(MapServerBase, table_shapes.Subject, table=True):
+    """A patient's label, how many entries, and the frontier of their tree."""
+
+    __tablename__ = "map_subjects"
+
+
+class ServerPage(MapServerBase, table_shapes.Page, table=True):
+    """A page of the sparse tree."""
+
+    __tablename__ = "map_pages"
+
+
+class ServerMapTag(MapServerBase, table_shapes.MapTag, table=True):
+    """A tag's label."""
+
+    __tablename__ = "map_tags"
 
 
 # As in a file: a head that is missing later is damage.
@@ -111,19 +111,19 @@ def _begin_empty(table: Table, connection: Connection, **_: object) -> None:
     connection.execute(insert(table).values(id=1, size=0, schema_version=1))
 
 
-listen(server_head_table, "after_create", _begin_empty)
+listen(table_of(ServerHead), "after_create", _begin_empty)
 
 LOG_ON_SERVER: Final = Schema(
     name="log",
     application_id=0x54574C47,  # "TWLG": the lock under which earlier releases laid the tables, too
     version=2,
     revisions=_MIGRATIONS / "log_server",
-    models=lambda: LOG_SERVER_TABLES,
+    models=lambda: LogServerBase.metadata,
 )
 MAP_ON_SERVER: Final = Schema(
     name="map",
     application_id=0x54574D50,  # "TWMP"
     version=1,
     revisions=_MIGRATIONS / "map_server",
-    models=lambda: MAP_SERVER_TABLES,
+    models=lambda: MapServerBase.metadata,
 )

@@ -2,93 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Any
+from sqlalchemy import String, Text
+from sqlmodel import Field, SQLModel
 
-from sqlalchemy import Column, Integer, String, Text
-
-from twinward_ledger.storage import COUNTED, AsStored, Long, column
+from twinward_ledger.storage import COUNTED, AsStored, Long
 
 
-def head_columns() -> tuple[Column[Any], ...]:
+class Head(SQLModel):
     """One row: the size."""
-    return (
-        column("id", Integer, primary_key=True, **COUNTED),
-        column("size", Long),
-    )
+
+    id: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
+    size: int = Field(sa_type=Long)
 
 
-def leaf_columns() -> tuple[Column[Any], ...]:
+class Leaf(SQLModel):
     """A leaf's exact bytes."""
-    return (
-        column("idx", Long, primary_key=True, **COUNTED),
-        column("leaf", AsStored),
-    )
+
+    idx: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    leaf: bytes = Field(sa_type=AsStored)
 
 
-def body_columns() -> tuple[Column[Any], ...]:
+class Body(SQLModel):
     """An entry's body, empty where it was erased, and its tags, joined."""
-    return (
-        column("idx", Long, primary_key=True, **COUNTED),
-        column("body", AsStored),
-        column("tags", AsStored),
-    )
+
+    idx: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    body: bytes = Field(sa_type=AsStored)
+    tags: bytes = Field(sa_type=AsStored)
 
 
-def tile_columns() -> tuple[Column[Any], ...]:
+class Tile(SQLModel):
     """Hashes of the tree: see ``log.tiles``. The key is ``level << 56 | index``."""
-    return (
-        column("id", Long, primary_key=True, **COUNTED),
-        column("hashes", AsStored),
-    )
+
+    id: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    hashes: bytes = Field(sa_type=AsStored)
 
 
-def checkpoint_columns() -> tuple[Column[Any], ...]:
+class Checkpoint(SQLModel):
     """A signed checkpoint."""
-    return (
-        column("size", Long, primary_key=True, **COUNTED),
-        column("note", AsStored),
-    )
+
+    size: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    note: bytes = Field(sa_type=AsStored)
 
 
-def key_change_columns() -> tuple[Column[Any], ...]:
+class KeyChange(SQLModel):
     """A change of the log's key: from which size, to which key, and the checkpoint that both keys signed."""
-    return (
-        column("number", Long, primary_key=True, **COUNTED),
-        column("size", Long),
-        column("key", String().with_variant(Text(), "postgresql")),
-        column("note", AsStored),
-    )
+
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    size: int = Field(sa_type=Long)
+    key: str = Field(sa_type=String().with_variant(Text(), "postgresql"))
+    note: bytes = Field(sa_type=AsStored)
 
 
-def map_head_columns() -> tuple[Column[Any], ...]:
+class MapHead(SQLModel):
     """The newest head of a map, and the entry that carries it."""
-    return (
-        column("id", Integer, primary_key=True, **COUNTED),
-        column("head", AsStored),
-        column("idx", Long),
-    )
+
+    id: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
+    head: bytes = Field(sa_type=AsStored)
+    idx: int = Field(sa_type=Long)
 
 
-def subject_columns() -> tuple[Column[Any], ...]:
+class Subject(SQLModel):
     """A patient's label, how many entries, and the frontier of their tree."""
-    return (
-        column("label", AsStored, primary_key=True),
-        column("count", Long),
-        column("frontier", AsStored),
-    )
+
+    label: bytes = Field(sa_type=AsStored, primary_key=True)
+    count: int = Field(sa_type=Long)
+    frontier: bytes = Field(sa_type=AsStored)
 
 
-def page_columns() -> tuple[Column[Any], ...]:
+class Page(SQLModel):
     """A page of the sparse tree."""
-    return (
-        column("number", Integer, primary_key=True, **COUNTED),
-        column("places", AsStored),
-    )
+
+    number: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
+    places: bytes = Field(sa_type=AsStored)
 
 
-def map_tag_columns() -> tuple[Column[Any], ...]:
+class MapTag(SQLModel):
     """A tag's label."""
-    return (
-        column("tag", AsStored, primary_key=True),
-        column("label", AsStored),
-    )
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    label: bytes = Field(sa_type=AsStored)

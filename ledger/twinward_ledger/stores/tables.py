@@ -3,178 +3,191 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from sqlalchemy import CheckConstraint, Connection, Integer, MetaData, String, Table, insert
+from sqlalchemy import CheckConstraint, Connection, MetaData, Table, insert
 from sqlalchemy.event import listen
+from sqlmodel import Field, SQLModel
 
-from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, Schema, column
+from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, Schema, table_of
 from twinward_ledger.stores import table_shapes
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
-ANCHORS_TABLES: Final = MetaData()
-"""Tables of the anchor journal."""
 
-anchor_table: Final = Table(
-    "anchors",
-    ANCHORS_TABLES,
-    column("size", Long, primary_key=True, **COUNTED),
-    column("note", AsStored),
-    column("record", AsStored),
-    column("confirmed", Integer),
-)
-"""An anchor that was sent or is about to be: the signed checkpoint, and the record in canonical JSON."""
+class AnchorsBase(SQLModel):
+    """Tables of the anchor journal."""
 
-trouble_table: Final = Table(
-    "trouble",
-    ANCHORS_TABLES,
-    column("kind", Name, primary_key=True),
-    column("since_ms", Long),
-    column("text", String),
-)
-"""What went wrong with the chain, and what the operator said to it."""
+    metadata: ClassVar[MetaData] = MetaData()
 
-WITNESS_MEMORY_TABLES: Final = MetaData()
-"""Tables of what a log remembers of its witnesses."""
 
-witness_table: Final = Table(
-    "witnesses",
-    WITNESS_MEMORY_TABLES,
-    column("key", Name, primary_key=True),
-    column("size", Long),
-    column("standing", String),
-    column("reason", String),
-    column("since_ms", Long),
-    column("at_ms", Long),
-    **WITHOUT_ROWID,
-)
-"""A witness, by its verifier key."""
+class AnchorRow(AnchorsBase, table=True):
+    """An anchor that was sent or is about to be: the signed checkpoint, and the record in canonical JSON."""
 
-vouched_table: Final = Table(
-    "vouched",
-    WITNESS_MEMORY_TABLES,
-    column("one", Integer, primary_key=True, **COUNTED),
-    column("changes", Long),
-    column("since_ms", Long),
-    column("mac", AsStored),
-    CheckConstraint("one = 1"),
-)
-"""One row: the MAC over all others, and the number of their changes."""
+    __tablename__ = "anchors"
 
-WITNESS_STATE_TABLES: Final = MetaData()
-"""Tables of what a witness has cosigned."""
+    size: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    note: bytes = Field(sa_type=AsStored)
+    record: bytes = Field(sa_type=AsStored)
+    confirmed: int
 
-seen_table: Final = Table(
-    "seen",
-    WITNESS_STATE_TABLES,
-    column("origin", Name, primary_key=True),
-    column("size", Long, primary_key=True),
-    column("note", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A signed checkpoint, whole."""
 
-accepted_time_table: Final = Table(
-    "accepted_times",
-    WITNESS_STATE_TABLES,
-    column("chain_id", Name, primary_key=True),
-    column("contract", AsStored, primary_key=True),
-    column("time_s", Long),
-    column("at_ms", Long),
-    **WITHOUT_ROWID,
-)
-"""A time ahead of the clock that the operator had a contract's anchors bear."""
+class TroubleRow(AnchorsBase, table=True):
+    """What went wrong with the chain, and what the operator said to it."""
 
-LOG_FILE_TABLES: Final = MetaData()
-"""Tables of a log in a SQLite file (on a server they are others: ``stores.postgres``)."""
+    __tablename__ = "trouble"
 
-log_head_table: Final = Table(
-    "head",
-    LOG_FILE_TABLES,
-    *table_shapes.head_columns(),
-    CheckConstraint("id = 1"),
-)
-"""One row: the size."""
+    kind: str = Field(sa_type=Name, primary_key=True)
+    since_ms: int = Field(sa_type=Long)
+    text: str
 
-log_leaf_table: Final = Table(
-    "leaves",
-    LOG_FILE_TABLES,
-    *table_shapes.leaf_columns(),
-)
-"""A leaf's exact bytes."""
 
-log_body_table: Final = Table(
-    "bodies",
-    LOG_FILE_TABLES,
-    *table_shapes.body_columns(),
-)
-"""An entry's body, empty where it was erased, and its tags, joined."""
+class WitnessMemoryBase(SQLModel):
+    """Tables of what a log remembers of its witnesses."""
 
-log_posting_table: Final = Table(
-    "postings",
-    LOG_FILE_TABLES,
-    column("tag", AsStored, primary_key=True),
-    column("first", Long, primary_key=True),
-    column("distances", AsStored),
-    **WITHOUT_ROWID,
-)
-"""Which entries carry a tag: see ``postings``."""
+    metadata: ClassVar[MetaData] = MetaData()
 
-log_tile_table: Final = Table(
-    "tiles",
-    LOG_FILE_TABLES,
-    *table_shapes.tile_columns(),
-)
-"""Hashes of the tree: see ``log.tiles``. The key is ``level << 56 | index``."""
 
-log_checkpoint_table: Final = Table(
-    "checkpoints",
-    LOG_FILE_TABLES,
-    *table_shapes.checkpoint_columns(),
-)
-"""A signed checkpoint."""
+class WitnessRow(WitnessMemoryBase, table=True):
+    """A witness, by its verifier key."""
 
-log_key_change_table: Final = Table(
-    "key_changes",
-    LOG_FILE_TABLES,
-    *table_shapes.key_change_columns(),
-)
-"""A change of the log's key: from which size, to which key, and the checkpoint that both keys signed."""
+    __tablename__ = "witnesses"
+    __table_args__ = WITHOUT_ROWID
 
-MAP_FILE_TABLES: Final = MetaData()
-"""Tables of a completeness map in a SQLite file (on a server: ``stores.completeness_postgres``)."""
+    key: str = Field(sa_type=Name, primary_key=True)
+    size: int = Field(sa_type=Long)
+    standing: str
+    reason: str
+    since_ms: int = Field(sa_type=Long)
+    at_ms: int = Field(sa_type=Long)
 
-map_head_table: Final = Table(
-    "head",
-    MAP_FILE_TABLES,
-    *table_shapes.map_head_columns(),
-    CheckConstraint("id = 1"),
-)
-"""One row: the newest head, and the entry that carries it."""
 
-map_subject_table: Final = Table(
-    "subjects",
-    MAP_FILE_TABLES,
-    *table_shapes.subject_columns(),
-    **WITHOUT_ROWID,
-)
-"""A patient's label, how many entries, and the frontier of their tree."""
+class VouchedRow(WitnessMemoryBase, table=True):
+    """One row: the MAC over all others, and the number of their changes."""
 
-map_page_table: Final = Table(
-    "pages",
-    MAP_FILE_TABLES,
-    *table_shapes.page_columns(),
-)
-"""A page of the sparse tree."""
+    __tablename__ = "vouched"
+    __table_args__ = (CheckConstraint("one = 1"),)
 
-map_tag_table: Final = Table(
-    "tags",
-    MAP_FILE_TABLES,
-    *table_shapes.map_tag_columns(),
-    **WITHOUT_ROWID,
-)
-"""A tag's label."""
+    one: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
+    changes: int = Field(sa_type=Long)
+    since_ms: int = Field(sa_type=Long)
+    mac: bytes = Field(sa_type=AsStored)
+
+
+class WitnessStateBase(SQLModel):
+    """Tables of what a witness has cosigned."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class SeenRow(WitnessStateBase, table=True):
+    """A signed checkpoint, whole."""
+
+    __tablename__ = "seen"
+    __table_args__ = WITHOUT_ROWID
+
+    origin: str = Field(sa_type=Name, primary_key=True)
+    size: int = Field(sa_type=Long, primary_key=True)
+    note: bytes = Field(sa_type=AsStored)
+
+
+class AcceptedTimeRow(WitnessStateBase, table=True):
+    """A time ahead of the clock that the operator had a contract's anchors bear."""
+
+    __tablename__ = "accepted_times"
+    __table_args__ = WITHOUT_ROWID
+
+    chain_id: str = Field(sa_type=Name, primary_key=True)
+    contract: bytes = Field(sa_type=AsStored, primary_key=True)
+    time_s: int = Field(sa_type=Long)
+    at_ms: int = Field(sa_type=Long)
+
+
+class LogFileBase(SQLModel):
+    """Tables of a log in a SQLite file (on a server they are others: ``stores.postgres``)."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class LogHead(LogFileBase, table_shapes.Head, table=True):
+    """One row: the size."""
+
+    __tablename__ = "head"
+    __table_args__ = (CheckConstraint("id = 1"),)
+
+
+class LogLeaf(LogFileBase, table_shapes.Leaf, table=True):
+    """A leaf's exact bytes."""
+
+    __tablename__ = "leaves"
+
+
+class LogBody(LogFileBase, table_shapes.Body, table=True):
+    """An entry's body, empty where it was erased, and its tags, joined."""
+
+    __tablename__ = "bodies"
+
+
+class LogPosting(LogFileBase, table=True):
+    """Which entries carry a tag: see ``postings``."""
+
+    __tablename__ = "postings"
+    __table_args__ = WITHOUT_ROWID
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    first: int = Field(sa_type=Long, primary_key=True)
+    distances: bytes = Field(sa_type=AsStored)
+
+
+class LogTile(LogFileBase, table_shapes.Tile, table=True):
+    """Hashes of the tree: see ``log.tiles``. The key is ``level << 56 | index``."""
+
+    __tablename__ = "tiles"
+
+
+class LogCheckpoint(LogFileBase, table_shapes.Checkpoint, table=True):
+    """A signed checkpoint."""
+
+    __tablename__ = "checkpoints"
+
+
+class LogKeyChange(LogFileBase, table_shapes.KeyChange, table=True):
+    """A change of the log's key: from which size, to which key, and the checkpoint that both keys signed."""
+
+    __tablename__ = "key_changes"
+
+
+class MapFileBase(SQLModel):
+    """Tables of a completeness map in a SQLite file (on a server: ``stores.completeness_postgres``)."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class MapHeadRow(MapFileBase, table_shapes.MapHead, table=True):
+    """One row: the newest head, and the entry that carries it."""
+
+    __tablename__ = "head"
+    __table_args__ = (CheckConstraint("id = 1"),)
+
+
+class MapSubject(MapFileBase, table_shapes.Subject, table=True):
+    """A patient's label, how many entries, and the frontier of their tree."""
+
+    __tablename__ = "subjects"
+    __table_args__ = WITHOUT_ROWID
+
+
+class MapPage(MapFileBase, table_shapes.Page, table=True):
+    """A page of the sparse tree."""
+
+    __tablename__ = "pages"
+
+
+class MapTag(MapFileBase, table_shapes.MapTag, table=True):
+    """A tag's label."""
+
+    __tablename__ = "tags"
+    __table_args__ = WITHOUT_ROWID
 
 
 # A log begins empty, and a head that is missing later is damage: so it is made with its table, and never again.
@@ -182,28 +195,28 @@ def _begin_empty(table: Table, connection: Connection, **_: object) -> None:
     connection.execute(insert(table).values(id=1, size=0))
 
 
-listen(log_head_table, "after_create", _begin_empty)
+listen(table_of(LogHead), "after_create", _begin_empty)
 
 LOG_FILE: Final = Schema(
     name="log",
     application_id=0x54574C47,  # "TWLG"
     version=3,
     revisions=_MIGRATIONS / "log",
-    models=lambda: LOG_FILE_TABLES,
+    models=lambda: LogFileBase.metadata,
 )
 MAP_FILE: Final = Schema(
     name="completeness",
     application_id=0x54574D50,  # "TWMP"
     version=1,
     revisions=_MIGRATIONS / "completeness",
-    models=lambda: MAP_FILE_TABLES,
+    models=lambda: MapFileBase.metadata,
 )
 ANCHORS: Final = Schema(
     name="anchors",
     application_id=0x5457414A,  # "TWAJ"
     version=1,
     revisions=_MIGRATIONS / "anchors",
-    models=lambda: ANCHORS_TABLES,
+    models=lambda: AnchorsBase.metadata,
     unnumbered=1,
 )
 WITNESS_MEMORY: Final = Schema(
@@ -211,7 +224,7 @@ WITNESS_MEMORY: Final = Schema(
     application_id=0x5457574D,  # "TWWM"
     version=1,
     revisions=_MIGRATIONS / "witness_memory",
-    models=lambda: WITNESS_MEMORY_TABLES,
+    models=lambda: WitnessMemoryBase.metadata,
     unnumbered=1,
 )
 WITNESS_STATE: Final = Schema(
@@ -219,6 +232,6 @@ WITNESS_STATE: Final = Schema(
     application_id=0x54575753,  # "TWWS"
     version=1,
     revisions=_MIGRATIONS / "witness_state",
-    models=lambda: WITNESS_STATE_TABLES,
+    models=lambda: WitnessStateBase.metadata,
     unnumbered=1,
 )

@@ -25,11 +25,11 @@ from typing import Protocol
 from sqlalchemy import Connection, delete, select
 
 from twinward_ledger.errors import LogUnavailable
-from twinward_ledger.storage import Database, upsert
+from twinward_ledger.storage import Database, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
-from twinward_ledger.stores.tables import WITNESS_MEMORY, vouched_table, witness_table
+from twinward_ledger.stores.tables import WITNESS_MEMORY, VouchedRow, WitnessRow
 
-_witnesses, _vouched = witness_table, vouched_table
+_witnesses, _vouched = table_of(WitnessRow), table_of(VouchedRow)
 RECORD_AFTER_MS = 3_600_000
 """How long changes without an alarm wait for the log to record them."""
 

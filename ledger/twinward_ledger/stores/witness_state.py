@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from sqlalchemy import Select, select
 
-from twinward_ledger.storage import Database, upsert
+from twinward_ledger.storage import Database, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
-from twinward_ledger.stores.tables import WITNESS_STATE, accepted_time_table, seen_table
+from twinward_ledger.stores.tables import WITNESS_STATE, AcceptedTimeRow, SeenRow
 
-_seen, _accepted = seen_table, accepted_time_table
+_seen, _accepted = table_of(SeenRow), table_of(AcceptedTimeRow)
 _KEPT: Final = select(_seen.c.size, _seen.c.note)
 
 Seen = tuple[int, bytes]

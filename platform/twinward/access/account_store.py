@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, select
 
 from twinward.access.interfaces import Principal, Standing
-from twinward.access.tables import ACCOUNTS, account_change_table, account_table, used_table, visit_table
+from twinward.access.tables import ACCOUNTS, AccountChange, AccountRow, Used, Visit
 from twinward.access.vouched_store import Row, VouchedStore, Writer
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
@@ -30,11 +30,11 @@ from twinward.core.errors import Conflict, NotFound, Unavailable
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Role, TwinId
 from twinward_crypto.kdf import length_prefixed
-from twinward_ledger.storage import Database, upsert
+from twinward_ledger.storage import Database, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
 
 STORE: Final = ACCOUNTS.name
-_accounts, _visits, _used = account_table, visit_table, used_table
+_accounts, _visits, _used = table_of(AccountRow), table_of(Visit), table_of(Used)
 MOST_TOKENS = 100
 """Of one account, revoked ones counted."""
 DAY_MS = 86_400_000
@@ -253,7 +253,7 @@ class AccountStore:
         self._lock = threading.Lock()
         self._records: dict[str, tuple[bytes, AccountRecord]] = {}
         self._database: Database = SqliteFile(place, ACCOUNTS) if isinstance(place, Path) else place
-        self._store = VouchedStore(self._database, STORE, account_change_table, keys, heads, adopt=_rows, adopts=adopts)
+        self._store = VouchedStore(self._database, STORE, AccountChange, keys, heads, adopt=_rows, adopts=adopts)
         self.taken_over = not self._store.has_chain() and self._has_rows()
 
     def find(self, account: str) -> AccountRecord | None:

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, delete, func, insert, select
 
 from twinward.access.interfaces import AccessRequest
-from twinward.access.tables import CONSENTS, consent_change_table, consent_table
+from twinward.access.tables import CONSENTS, ConsentChange, ConsentRow
 from twinward.access.vouched_store import DELETED, VouchedStore
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
@@ -40,7 +40,7 @@ from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId, is_a, with_sources
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
-from twinward_ledger.storage import Database
+from twinward_ledger.storage import Database, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
 
 Instant = Annotated[int, Field(strict=True)]
@@ -148,7 +148,7 @@ def _roles_denied(request: AccessRequest) -> frozenset[Role]:
 
 STORE: Final = CONSENTS.name
 _AAD_LABEL = b"twinward/consent/v1"
-_consents = consent_table
+_consents = table_of(ConsentRow)
 _CACHED = 100_000
 _AT_ONCE = 500
 """Twins in one statement."""
@@ -170,7 +170,7 @@ class ConsentStore:
         self._lock = threading.Lock()
         self._opened: dict[TwinId, tuple[bytes | int, Consent]] = {}
         database: Database = SqliteFile(place, CONSENTS) if isinstance(place, Path) else place
-        self._store = VouchedStore(database, STORE, consent_change_table, keys, heads, adopt=_rows)
+        self._store = VouchedStore(database, STORE, ConsentChange, keys, heads, adopt=_rows)
 
     def current(self, twin: TwinId) -> Consent:
         """The consent in force; ``NO_CONSENT`` where there is none or the twin was shredded.

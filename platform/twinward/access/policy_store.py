@@ -25,19 +25,19 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, delete, select
 
 from twinward.access.policy import Policy
-from twinward.access.tables import POLICIES, policy_change_table, policy_table
+from twinward.access.tables import POLICIES, PolicyChange, PolicyRow
 from twinward.access.vouched_store import DELETED, VouchedStore, Writer
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.errors import Conflict, NotFound
 from twinward.core.sentences import sentence
 from twinward_crypto.kdf import length_prefixed
-from twinward_ledger.storage import Database, upsert
+from twinward_ledger.storage import Database, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
 
 STORE: Final = POLICIES.name
 MOST_PROPOSALS: Final = 20
-_rows = policy_table
+_rows = table_of(PolicyRow)
 _IN_FORCE, _VERSION, _PROPOSAL = "in-force", "version:", "proposal:"
 
 
@@ -97,7 +97,7 @@ class PolicyStore:
     def __init__(self, place: Path | Database, keys: EventKeys, base: Policy, heads: HeadTrail | None = None) -> None:
         database: Database = SqliteFile(place, POLICIES) if isinstance(place, Path) else place
         self.base = base
-        self._store = VouchedStore(database, STORE, policy_change_table, keys, heads)
+        self._store = VouchedStore(database, STORE, PolicyChange, keys, heads)
         self._lock = threading.Lock()
         self._known: tuple[bytes | None, Policy] = (None, base)
 

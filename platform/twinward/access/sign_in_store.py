@@ -24,19 +24,19 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from twinward.access.account_store import digest_of
 from twinward.access.errors import SignInRefused
-from twinward.access.tables import SIGN_INS, sign_in_table, used_once_table
+from twinward.access.tables import SIGN_INS, SignInRow, UsedOnceRow
 from twinward.core.clock import Clock
 from twinward.core.errors import Unavailable
 from twinward.core.row_seal import RowKeys
 from twinward.core.sealed_rows import SealedRows
-from twinward_ledger.storage import Database
+from twinward_ledger.storage import Database, table_of
 
 NAME_CHARS: Final = 16
 """Of the digest, in hex: enough to say which of an account's sessions is meant, and no way to its secret."""
 MOST_OF_KIND: Final = 20
 """Of one account and kind; the one that would end first gives way."""
 
-_rows, _used = sign_in_table, used_once_table
+_rows, _used = table_of(SignInRow), table_of(UsedOnceRow)
 
 
 class Kind(StrEnum):
@@ -78,7 +78,7 @@ class SignInStore(SealedRows):
         clock: the node's time.
     """
 
-    schema, row = SIGN_INS, sign_in_table
+    schema, row = SIGN_INS, SignInRow
     bound = ("id", "kind", "owner", "expires_at_ms")
     key_label, row_label = b"twinward/sign-in-store/1", b"twinward/sign-in/1\x00"
     owner_label = "sign-in-owner"

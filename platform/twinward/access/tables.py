@@ -5,129 +5,144 @@ a database (or in tables) of its own.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import ClassVar, Final
 
-from sqlalchemy import Column, Integer, MetaData, String, Table
+from sqlalchemy import MetaData
+from sqlmodel import Field, SQLModel
 
 from twinward.core.errors import BadInput, store_unavailable
-from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, Schema, column
+from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, Schema
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _CHAIN_IN_FILES: Final = "change"
 
 
-def _change_columns() -> tuple[Column[Any], ...]:
+class _Change(SQLModel):
     """A link of a store's chain: see ``vouched_store``."""
-    return (
-        column("seq", Long, primary_key=True, **COUNTED),
-        column("subject", Name),
-        column("digest", AsStored),
-        column("mac", AsStored),
-    )
+
+    seq: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    subject: str = Field(sa_type=Name)
+    digest: bytes = Field(sa_type=AsStored)
+    mac: bytes = Field(sa_type=AsStored)
 
 
-ACCOUNTS_TABLES: Final = MetaData()
-"""Tables of the accounts."""
+class AccountsBase(SQLModel):
+    """Tables of the accounts."""
 
-account_table: Final = Table(
-    "account_record",
-    ACCOUNTS_TABLES,
-    column("id", Name, primary_key=True),
-    column("record", String),
-    **WITHOUT_ROWID,
-)
-"""An account: see ``AccountRecord``."""
+    metadata: ClassVar[MetaData] = MetaData()
 
-visit_table: Final = Table(
-    "visit",
-    ACCOUNTS_TABLES,
-    column("account", Name, primary_key=True),
-    column("size", Long),
-    column("at_ms", Long),
-    **WITHOUT_ROWID,
-)
-"""How much of the log an officer has seen."""
 
-used_table: Final = Table(
-    "used",
-    ACCOUNTS_TABLES,
-    column("account", Name, primary_key=True),
-    column("token", Integer, primary_key=True),
-    column("day", Integer),
-    **WITHOUT_ROWID,
-)
-"""On which day (since the epoch) a token was last used; 0 stands for the password."""
+class AccountRow(AccountsBase, table=True):
+    """An account: see ``AccountRecord``."""
 
-account_change_table: Final = Table(
-    "account_change",
-    ACCOUNTS_TABLES,
-    *_change_columns(),
-)
-"""The chain of the accounts: see ``vouched_store``."""
+    __tablename__ = "account_record"
+    __table_args__ = WITHOUT_ROWID
 
-CONSENTS_TABLES: Final = MetaData()
-"""Tables of the consents."""
+    id: str = Field(sa_type=Name, primary_key=True)
+    record: str
 
-consent_table: Final = Table(
-    "consent",
-    CONSENTS_TABLES,
-    column("twin", Name, primary_key=True),
-    column("version", Integer, primary_key=True),
-    column("at_ms", Long),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A version of a patient's consent, sealed under the patient's key."""
 
-consent_change_table: Final = Table(
-    "consent_change",
-    CONSENTS_TABLES,
-    *_change_columns(),
-)
-"""The chain of the consents: see ``vouched_store``."""
+class Visit(AccountsBase, table=True):
+    """How much of the log an officer has seen."""
 
-SIGN_INS_TABLES: Final = MetaData()
-"""Tables of sign-ins."""
+    __tablename__ = "visit"
+    __table_args__ = WITHOUT_ROWID
 
-sign_in_table: Final = Table(
-    "sign_in",
-    SIGN_INS_TABLES,
-    column("id", AsStored, primary_key=True),
-    column("kind", String),
-    column("owner", AsStored, index=True),
-    column("expires_at_ms", Long, index=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A session, or a step that waits for the next one: see ``SignInStore``."""
+    account: str = Field(sa_type=Name, primary_key=True)
+    size: int = Field(sa_type=Long)
+    at_ms: int = Field(sa_type=Long)
 
-used_once_table: Final = Table(
-    "used_once",
-    SIGN_INS_TABLES,
-    column("id", AsStored, primary_key=True),
-    column("expires_at_ms", Long, index=True),
-    **WITHOUT_ROWID,
-)
-"""The digest of something that is good for one use and was used."""
 
-POLICIES_TABLES: Final = MetaData()
-"""Tables of the policy."""
+class Used(AccountsBase, table=True):
+    """On which day (since the epoch) a token was last used; 0 stands for the password."""
 
-policy_table: Final = Table(
-    "policy_record",
-    POLICIES_TABLES,
-    column("subject", Name, primary_key=True),
-    column("record", String),
-    **WITHOUT_ROWID,
-)
-"""A version, a proposal, or which version is in force: see ``PolicyStore``."""
+    __tablename__ = "used"
+    __table_args__ = WITHOUT_ROWID
 
-policy_change_table: Final = Table(
-    "policy_change",
-    POLICIES_TABLES,
-    *_change_columns(),
-)
-"""The chain of the policy: see ``vouched_store``."""
+    account: str = Field(sa_type=Name, primary_key=True)
+    token: int = Field(primary_key=True)
+    day: int
+
+
+class AccountChange(AccountsBase, _Change, table=True):
+    """The chain of the accounts: see ``vouched_store``."""
+
+    __tablename__ = "account_change"
+
+
+class ConsentsBase(SQLModel):
+    """Tables of the consents."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class ConsentRow(ConsentsBase, table=True):
+    """A version of a patient's consent, sealed under the patient's key."""
+
+    __tablename__ = "consent"
+    __table_args__ = WITHOUT_ROWID
+
+    twin: str = Field(sa_type=Name, primary_key=True)
+    version: int = Field(primary_key=True)
+    at_ms: int = Field(sa_type=Long)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class ConsentChange(ConsentsBase, _Change, table=True):
+    """The chain of the consents: see ``vouched_store``."""
+
+    __tablename__ = "consent_change"
+
+
+class SignInsBase(SQLModel):
+    """Tables of sign-ins."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class SignInRow(SignInsBase, table=True):
+    """A session, or a step that waits for the next one: see ``SignInStore``."""
+
+    __tablename__ = "sign_in"
+    __table_args__ = WITHOUT_ROWID
+
+    id: bytes = Field(sa_type=AsStored, primary_key=True)
+    kind: str
+    owner: bytes = Field(sa_type=AsStored, index=True)
+    expires_at_ms: int = Field(sa_type=Long, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class UsedOnceRow(SignInsBase, table=True):
+    """The digest of something that is good for one use and was used."""
+
+    __tablename__ = "used_once"
+    __table_args__ = WITHOUT_ROWID
+
+    id: bytes = Field(sa_type=AsStored, primary_key=True)
+    expires_at_ms: int = Field(sa_type=Long, index=True)
+
+
+class PoliciesBase(SQLModel):
+    """Tables of the policy."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class PolicyRow(PoliciesBase, table=True):
+    """A version, a proposal, or which version is in force: see ``PolicyStore``."""
+
+    __tablename__ = "policy_record"
+    __table_args__ = WITHOUT_ROWID
+
+    subject: str = Field(sa_type=Name, primary_key=True)
+    record: str
+
+
+class PolicyChange(PoliciesBase, _Change, table=True):
+    """The chain of the policy: see ``vouched_store``."""
+
+    __tablename__ = "policy_change"
 
 
 ACCOUNTS: Final = Schema(
@@ -135,8 +150,8 @@ ACCOUNTS: Final = Schema(
     application_id=0x54574143,  # "TWAC"
     version=1,
     revisions=_MIGRATIONS / "accounts",
-    models=lambda: ACCOUNTS_TABLES,
-    in_files={account_change_table.name: _CHAIN_IN_FILES},
+    models=lambda: AccountsBase.metadata,
+    in_files={str(AccountChange.__tablename__): _CHAIN_IN_FILES},
     unnumbered=1,
     unavailable=store_unavailable,
     malformed=BadInput,
@@ -146,8 +161,8 @@ CONSENTS: Final = Schema(
     application_id=0x5457434E,  # "TWCN"
     version=1,
     revisions=_MIGRATIONS / "consents",
-    models=lambda: CONSENTS_TABLES,
-    in_files={consent_change_table.name: _CHAIN_IN_FILES},
+    models=lambda: ConsentsBase.metadata,
+    in_files={str(ConsentChange.__tablename__): _CHAIN_IN_FILES},
     unnumbered=1,
     unavailable=store_unavailable,
     malformed=BadInput,
@@ -157,7 +172,7 @@ SIGN_INS: Final = Schema(
     application_id=0x54575349,  # "TWSI"
     version=1,
     revisions=_MIGRATIONS / "sign_ins",
-    models=lambda: SIGN_INS_TABLES,
+    models=lambda: SignInsBase.metadata,
     unavailable=store_unavailable,
     malformed=BadInput,
 )
@@ -166,7 +181,7 @@ POLICIES: Final = Schema(
     application_id=0x5457504C,  # "TWPL"
     version=1,
     revisions=_MIGRATIONS / "policies",
-    models=lambda: POLICIES_TABLES,
+    models=lambda: PoliciesBase.metadata,
     unavailable=store_unavailable,
     malformed=BadInput,
 )

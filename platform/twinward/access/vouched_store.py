@@ -46,6 +46,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Table, insert, select
+from sqlmodel import SQLModel
 
 from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import EventKeys, HeadTrail
@@ -112,7 +113,7 @@ class VouchedStore:
     Args:
         database: where the rows and their chain are; closed with the store.
         name: of the store, in the log and in messages.
-        chain: the chain's table, as it is declared.
+        chain: the model of the chain's table.
         keys: whose tenant key the chain is MACed under.
         heads: the log's record of heads; None records and compares none.
         adopt: rows that an older Twinward wrote without a chain, in the order of their making.
@@ -126,7 +127,7 @@ class VouchedStore:
         self,
         database: Database,
         name: str,
-        chain: Table,
+        chain: type[SQLModel],
         keys: EventKeys,
         heads: HeadTrail | None = None,
         *,

@@ -10,32 +10,36 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection, MetaData, Row, Table, delete, select
+from sqlalchemy import Connection, MetaData, Row, delete, select
+from sqlmodel import Field, SQLModel
 
 from twinward.audit.queries import AccessQuery
 from twinward.core.errors import BadInput, Conflict, store_unavailable
 from twinward.core.sealed_rows import SealedRows
 from twinward.core.sentences import sentence
 from twinward.core.visible_text import visible
-from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Name, Schema, column
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Name, Schema, table_of
 
 MOST_OF_ACCOUNT: Final = 30
 MAX_NAME: Final = 60
 
-_TABLES: Final = MetaData()
 
-saved_filter_table: Final = Table(
-    "saved_filter",
-    _TABLES,
-    column("id", Name, primary_key=True),
-    column("owner", AsStored, index=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""One filter."""
+class _Base(SQLModel):
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class SavedFilterRow(_Base, table=True):
+    """One filter."""
+
+    __tablename__ = "saved_filter"
+    __table_args__ = WITHOUT_ROWID
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    owner: bytes = Field(sa_type=AsStored, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
 
 
 SAVED_FILTERS: Final = Schema(
@@ -43,11 +47,11 @@ SAVED_FILTERS: Final = Schema(
     application_id=0x54575346,  # "TWSF"
     version=1,
     revisions=Path(__file__).parent / "migrations",
-    models=lambda: _TABLES,
+    models=lambda: _Base.metadata,
     unavailable=store_unavailable,
     malformed=BadInput,
 )
-_rows = saved_filter_table
+_rows = table_of(SavedFilterRow)
 
 
 class SavedFilter(msgspec.Struct, frozen=True):
@@ -61,7 +65,7 @@ class SavedFilter(msgspec.Struct, frozen=True):
 class SavedFilters(SealedRows):
     """The rows."""
 
-    schema, row = SAVED_FILTERS, saved_filter_table
+    schema, row = SAVED_FILTERS, SavedFilterRow
     bound = ("id", "owner")
     key_label, row_label = b"twinward/saved-filter-store/1", b"twinward/saved-filter/1\x00"
     owner_label = "saved-filter-owner"

@@ -8,7 +8,7 @@ needs no more than this.
 A store is a subclass that names its tables and labels:
 
     class SavedFilters(SealedRows):
-        schema, row = SAVED_FILTERS, saved_filter_table
+        schema, row = SAVED_FILTERS, SavedFilterRow
         bound = ("id", "owner")
         key_label, row_label, owner_label = b"…", b"…", "…"
         altered = ("saved_filters.db holds a filter that this node did not write", "delete the row, or the file")
@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Row, Table, insert
+from sqlmodel import SQLModel
 
 from twinward.core.errors import StoreAltered
 from twinward.core.row_seal import RowKeys, RowSeal
-from twinward_ledger.storage import Database, Schema
+from twinward_ledger.storage import Database, Schema, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
 
 
@@ -39,7 +40,7 @@ class SealedRows:
     """
 
     schema: ClassVar[Schema]
-    row: ClassVar[Table]
+    row: ClassVar[type[SQLModel]]
     bound: ClassVar[tuple[str, ...]]
     """Columns that the sealed bytes are bound to, in this order."""
     key_label: ClassVar[bytes]
@@ -52,7 +53,7 @@ class SealedRows:
         self._database: Database = SqliteFile(place, self.schema) if isinstance(place, Path) else place
         self._keys = keys
         self._seal = RowSeal(keys, key_label=self.key_label, row_label=self.row_label, altered=self.altered)
-        self._rows: Table = self.row
+        self._rows: Table = table_of(self.row)
 
     def close(self) -> None:
         """Give back the database."""
@@ -81,5 +82,5 @@ class SealedRows:
         return self._seal.alteration()
 
     def _fits(self, name: str, value: object) -> bool:
-        """Whether a column holds what it is declared to: a file takes values of any type."""
-        return type(value) is self.row.columns[name].type.python_type
+        """Whether a column holds what its model says: a file takes values of any type."""
+        return type(value) is self.row.model_fields[name].annotation

@@ -13,78 +13,88 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
-from sqlalchemy import Boolean, Integer, MetaData, String, Table, delete, insert, select, update
+from sqlalchemy import MetaData, delete, insert, select, update
+from sqlmodel import Field, SQLModel
 
 from twinward.core.errors import Unavailable, store_unavailable
 from twinward.federation.aggregation.contribution import Contribution
 from twinward.federation.aggregation.secure_aggregation import SignedRoundKey
 from twinward.federation.detectors.detector import Parameters
 from twinward.federation.privacy.dp_sum import Integers
-from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Database, Long, Schema, column
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Database, Long, Schema, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
 
-JOURNAL_TABLES: Final = MetaData()
-"""Tables of the journal."""
 
-run_table: Final = Table(
-    "runs",
-    JOURNAL_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("reservation", Integer),
-    column("account", String),
-    **WITHOUT_ROWID,
-)
-"""A study that was begun."""
+class JournalBase(SQLModel):
+    """Tables of the journal."""
 
-asked_table: Final = Table(
-    "questions",
-    JOURNAL_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("question", AsStored),
-    column("answers", AsStored, nullable=True),
-    **WITHOUT_ROWID,
-)
-"""What a study asks just now, and the sealed answers to it."""
+    metadata: ClassVar[MetaData] = MetaData()
 
-released_sum_table: Final = Table(
-    "sums",
-    JOURNAL_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("round", Integer, primary_key=True),
-    column("attempt", Integer),
-    column("total", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A round's sum, as it was opened."""
 
-released_group_table: Final = Table(
-    "group_sums",
-    JOURNAL_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("round", Integer, primary_key=True),
-    column("number", Integer, primary_key=True),
-    column("members", String),  # names, between spaces
-    column("total", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A group's sum of a round, as it was opened."""
+class Run(JournalBase, table=True):
+    """A study that was begun."""
 
-reviewed_table: Final = Table(
-    "reviews",
-    JOURNAL_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("hospital", String, primary_key=True),
-    column("quarantined", Boolean),
-    column("officer", String),
-    column("reason", String),
-    column("at_ms", Long),
-    **WITHOUT_ROWID,
-)
-"""What an officer decided about a hospital of a study."""
+    __tablename__ = "runs"
+    __table_args__ = WITHOUT_ROWID
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    reservation: int
+    account: str
+
+
+class Asked(JournalBase, table=True):
+    """What a study asks just now, and the sealed answers to it."""
+
+    __tablename__ = "questions"
+    __table_args__ = WITHOUT_ROWID
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    question: bytes = Field(sa_type=AsStored)
+    answers: bytes | None = Field(default=None, sa_type=AsStored)
+
+
+class ReleasedSum(JournalBase, table=True):
+    """A round's sum, as it was opened."""
+
+    __tablename__ = "sums"
+    __table_args__ = WITHOUT_ROWID
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    round: int = Field(primary_key=True)
+    attempt: int
+    total: bytes = Field(sa_type=AsStored)
+
+
+class ReleasedGroup(JournalBase, table=True):
+    """A group's sum of a round, as it was opened."""
+
+    __tablename__ = "group_sums"
+    __table_args__ = WITHOUT_ROWID
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    round: int = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    members: str
+    """Names, between spaces."""
+    total: bytes = Field(sa_type=AsStored)
+
+
+class Reviewed(JournalBase, table=True):
+    """What an officer decided about a hospital of a study."""
+
+    __tablename__ = "reviews"
+    __table_args__ = WITHOUT_ROWID
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    hospital: str = Field(primary_key=True)
+    quarantined: bool
+    officer: str
+    reason: str
+    at_ms: int = Field(sa_type=Long)
 
 
 JOURNAL: Final = Schema(
@@ -92,11 +102,11 @@ JOURNAL: Final = Schema(
     application_id=0x5457534A,  # "TWSJ"
     version=2,
     revisions=Path(__file__).parent / "migrations",
-    models=lambda: JOURNAL_TABLES,
+    models=lambda: JournalBase.metadata,
     unavailable=store_unavailable,
 )
-_runs, _questions, _sums = run_table, asked_table, released_sum_table
-_groups, _reviews = released_group_table, reviewed_table
+_runs, _questions, _sums = table_of(Run), table_of(Asked), table_of(ReleasedSum)
+_groups, _reviews = table_of(ReleasedGroup), table_of(Reviewed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Integer, MetaData, Row, Table, delete, func, select
+from sqlalchemy import Connection, MetaData, Row, delete, func, select
+from sqlmodel import Field, SQLModel
 
 from twinward.core.errors import BadInput, StoreAltered, store_unavailable
 from twinward.core.row_seal import RowKeys
@@ -24,43 +25,48 @@ from twinward.core.sealed_rows import SealedRows
 from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import OpenError
 from twinward_crypto.padding import pad, unpad
-from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Database, Schema, column
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Database, Schema, table_of
 
 _ALTERED: Final = (
     "outbreak.db holds a row that this node did not write",
     "restore the newest backup; a period that was released from since then is not released from again",
 )
 
-_TABLES: Final = MetaData()
 
-period_table: Final = Table(
-    "outbreak_period",
-    _TABLES,
-    column("period", AsStored, primary_key=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A period that was agreed on."""
+class _Base(SQLModel):
+    metadata: ClassVar[MetaData] = MetaData()
 
-day_table: Final = Table(
-    "outbreak_day",
-    _TABLES,
-    column("period", AsStored, primary_key=True),
-    column("day", Integer, primary_key=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A day that was counted."""
 
-counted_table: Final = Table(
-    "outbreak_counted",
-    _TABLES,
-    column("period", AsStored, primary_key=True),
-    column("patient", AsStored, primary_key=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A patient who was counted."""
+class PeriodRow(_Base, table=True):
+    """A period that was agreed on."""
+
+    __tablename__ = "outbreak_period"
+    __table_args__ = WITHOUT_ROWID
+
+    period: bytes = Field(sa_type=AsStored, primary_key=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class DayRow(_Base, table=True):
+    """A day that was counted."""
+
+    __tablename__ = "outbreak_day"
+    __table_args__ = WITHOUT_ROWID
+
+    period: bytes = Field(sa_type=AsStored, primary_key=True)
+    day: int = Field(primary_key=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class CountedRow(_Base, table=True):
+    """A patient who was counted."""
+
+    __tablename__ = "outbreak_counted"
+    __table_args__ = WITHOUT_ROWID
+
+    period: bytes = Field(sa_type=AsStored, primary_key=True)
+    patient: bytes = Field(sa_type=AsStored, primary_key=True)
+    sealed: bytes = Field(sa_type=AsStored)
 
 
 OUTBREAK_PERIODS: Final = Schema(
@@ -68,12 +74,12 @@ OUTBREAK_PERIODS: Final = Schema(
     application_id=0x54574F50,  # "TWOP"
     version=1,
     revisions=Path(__file__).parent / "migrations",
-    models=lambda: _TABLES,
+    models=lambda: _Base.metadata,
     unavailable=store_unavailable,
     malformed=BadInput,
 )
 S = TypeVar("S", bound=msgspec.Struct)
-_periods, _days, _counted = period_table, day_table, counted_table
+_periods, _days, _counted = table_of(PeriodRow), table_of(DayRow), table_of(CountedRow)
 
 
 class KeptPeriod(msgspec.Struct, frozen=True):
@@ -136,15 +142,15 @@ class _Rows(SealedRows):
 
 
 class _Periods(_Rows):
-    row, bound, row_label = period_table, ("period",), b"twinward/outbreak-period/1\x00"
+    row, bound, row_label = PeriodRow, ("period",), b"twinward/outbreak-period/1\x00"
 
 
 class _Days(_Rows):
-    row, bound, row_label = day_table, ("period", "day"), b"twinward/outbreak-day/1\x00"
+    row, bound, row_label = DayRow, ("period", "day"), b"twinward/outbreak-day/1\x00"
 
 
 class _Counted(_Rows):
-    row, bound, row_label = counted_table, ("period", "patient"), b"twinward/outbreak-counted/1\x00"
+    row, bound, row_label = CountedRow, ("period", "patient"), b"twinward/outbreak-counted/1\x00"
 
     def tag(self, period: bytes, twin: TwinId) -> bytes:
         """By which a patient is found: another one in each period."""

@@ -32,7 +32,7 @@ LIBRARIES: Final = (
         "cryptography.hazmat.primitives.serialization",
         "cryptography.x509",
     ),
-    *("fastapi", "fastapi.testclient", "httpx", "numpy", "pydantic", "sqlalchemy", "eth_abi", "eth_utils"),
+    *("fastapi", "fastapi.testclient", "httpx", "numpy", "pydantic", "sqlalchemy", "sqlmodel", "eth_abi", "eth_utils"),
     *("web3", "cedarpy", "rfc8785", "argon2", "py_ecc.bls", "scipy", "limits", "tomlkit", "prometheus_client", "rich"),
     *("typer", "uvicorn", "cbor2"),
 )

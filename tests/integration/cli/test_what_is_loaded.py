@@ -87,6 +87,7 @@ READY = frozenset(
         "rich",
         "shellingham",
         "sqlalchemy",
+        "sqlmodel",
         "starlette",
         "structlog",
         "tenseal",
@@ -103,14 +104,12 @@ READY = frozenset(
     ]
 )
 """Packages that a node loads until it is ready. One more is CPU and memory of each start: is it needed by then?"""
-NEVER_READY = ("sqlalchemy.orm",)
-"""Parts of packages that no node loads, however much it is asked."""
 CHAIN = ("eth", "web3", "eth_abi", "py_ecc", "twinward_contracts.bindings", "twinward.consortium.membership")
 WITNESSES = ("twinward.consortium.witness", "twinward_ledger.witness.client", "twinward_ledger.anchoring")
 SIMILARITY = ("tenseal", "numpy", "twinward.similarity", "twinward.client", "twinward.node.cohort")
 TRAINING = ("torch", "opacus", "flwr", "twinward.federation")
 SERVER = ("fastapi", "starlette", "uvicorn", "twinward.api", "twinward.console")
-STORES = ("sqlalchemy", "alembic", "psycopg", "twinward.vault", "twinward.access", "twinward.audit")
+STORES = ("sqlalchemy", "sqlmodel", "alembic", "psycopg", "twinward.vault", "twinward.access", "twinward.audit")
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +176,7 @@ def test_a_served_node_that_is_ready_has_loaded_this_and_no_more(home: Path) -> 
     roots = {name.partition(".")[0] for name in loaded}
     assert {one for one in roots - sys.stdlib_module_names if not one.startswith("_")} - {"__main__"} <= READY
     assert {"twinward.api.fhir", "twinward.api.tokens"} <= loaded
-    assert _of(loaded, *BEHIND_DOORS, *NEVER_READY) == []
+    assert _of(loaded, *BEHIND_DOORS) == []
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from sqlalchemy import select
 from tests.read_only import read_only
 from twinward.access.accounts import SignInRefused
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
-from twinward.access.tables import ACCOUNTS, CONSENTS, account_table
+from twinward.access.tables import ACCOUNTS, CONSENTS, AccountRow
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -35,6 +35,7 @@ from twinward.vault.models import Member
 from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward_ledger.chains._tables import CHAIN
 from twinward_ledger.errors import LedgerError
+from twinward_ledger.storage import table_of
 from twinward_ledger.storage.sqlite import SqliteFile, stamp
 from twinward_ledger.stores.tables import ANCHORS, LOG_FILE, MAP_FILE, WITNESS_MEMORY, WITNESS_STATE
 from twinward_ledger.stores.witness_state import WitnessState
@@ -175,7 +176,7 @@ def test_old_stores_that_cannot_be_written_are_read_as_they_lie(home: OldHome, t
     with read_only(home.path, tmp_path / "read-only") as folder:
         file = SqliteFile(folder / "accounts.db", ACCOUNTS)
         with file.reading() as db:
-            names = sorted(db.execute(select(account_table.c.id)).scalars())
+            names = sorted(db.execute(select(table_of(AccountRow).c.id)).scalars())
         file.close()
     assert names == home.told["accounts"]
 

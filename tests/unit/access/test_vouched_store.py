@@ -8,27 +8,40 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from sqlalchemy import Connection, Integer, MetaData, String, Table, text
+from sqlalchemy import Connection, MetaData, text
+from sqlmodel import Field, SQLModel
 
 from twinward.access.vouched_store import DELETED, VouchedStore
 from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
-from twinward_ledger.storage import AsStored, Schema, column, upsert
+from twinward_ledger.storage import AsStored, Schema, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
 
-TABLES = MetaData()
-things = Table("thing", TABLES, column("name", String, primary_key=True), column("value", String))
-changes = Table(
-    "change",
-    TABLES,
-    column("seq", Integer, primary_key=True),
-    column("subject", String),
-    column("digest", AsStored),
-    column("mac", AsStored),
+
+class ThingsBase(SQLModel):
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class Thing(ThingsBase, table=True):
+    name: str = Field(primary_key=True)
+    value: str
+
+
+class ThingChange(ThingsBase, table=True):
+    __tablename__ = "change"
+
+    seq: int = Field(primary_key=True)
+    subject: str
+    digest: bytes = Field(sa_type=AsStored)
+    mac: bytes = Field(sa_type=AsStored)
+
+
+SCHEMA = Schema(
+    "things", 7, 1, Path(), lambda: ThingsBase.metadata, unavailable=lambda message, hint: Unavailable(message)
 )
-SCHEMA = Schema("things", 7, 1, Path(), lambda: TABLES, unavailable=lambda message, hint: Unavailable(message))
 
 
 class Keys:
@@ -77,7 +90,7 @@ class House:
         self.path, self.log = folder / "things.db", Log()
 
     def open(self, keys: Keys | None = None) -> VouchedStore:
-        return VouchedStore(SqliteFile(self.path, SCHEMA), "things", changes, keys or Keys(), self.log, adopt=rows)
+        return VouchedStore(SqliteFile(self.path, SCHEMA), "things", ThingChange, keys or Keys(), self.log, adopt=rows)
 
     def copy(self, to: str) -> Path:
         target = self.path.with_name(to)
@@ -93,7 +106,7 @@ def house(tmp_path: Path) -> House:
 
 def put(store: VouchedStore, name: str, value: str) -> None:
     with store.writing() as writer:
-        upsert(writer.db, things, name=name, value=value)
+        upsert(writer.db, table_of(Thing), name=name, value=value)
         writer.note(name, digest(value))
 
 
@@ -204,7 +217,7 @@ def test_a_fork_of_the_same_length_is_refused(house: House) -> None:
     store.close()
     _replace(house.path, old)
     unheard = VouchedStore(
-        SqliteFile(house.path, SCHEMA), "things", changes, Keys()
+        SqliteFile(house.path, SCHEMA), "things", ThingChange, Keys()
     )  # made by this very node, never in its log
     put(unheard, "a", "3")
     with pytest.raises(StoreAltered, match="another one than the log recorded"):

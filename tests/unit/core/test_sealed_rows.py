@@ -10,14 +10,14 @@ from sqlalchemy import select, text, update
 
 from twinward.access.accounts import NobodysKeys
 from twinward.audit.queries import AccessQuery
-from twinward.audit.saved_filters import SAVED_FILTERS, SavedFilters, saved_filter_table
+from twinward.audit.saved_filters import SAVED_FILTERS, SavedFilterRow, SavedFilters
 from twinward.core.errors import StoreAltered, Unavailable
-from twinward.fhir.subscriptions.store import Kept, SubscriptionStore, subscription_table
+from twinward.fhir.subscriptions.store import Kept, SubscriptionRow, SubscriptionStore
 from twinward_crypto.envelope import open_sealed
 from twinward_crypto.kdf import derive, length_prefixed
-from twinward_ledger.storage import open_database
+from twinward_ledger.storage import open_database, table_of
 
-ROWS = saved_filter_table
+ROWS = table_of(SavedFilterRow)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_number_a_row_is_bound_to_cannot_be_counted_on(tmp_path: Path) -> None
     assert store.replace(found, found.kept)
     database = open_database(f"sqlite:{tmp_path / 'subscriptions.db'}", store.schema)
     with database.reading() as db:
-        row = db.execute(select(subscription_table)).one()
+        row = db.execute(select(table_of(SubscriptionRow))).one()
     key = derive(bytes(32), b"twinward/subscription-store/1", b"")
     place = b"twinward/subscription/1\x00" + length_prefixed(b"s1", row.owner, bytes(7) + b"\x02")
     assert b'"account":"dr-lee"' in open_sealed(key, row.sealed, place), "as earlier releases wrote it"

@@ -14,78 +14,88 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import Boolean, Integer, MetaData, Row, Select, String, Table, delete, insert, select, update
+from sqlalchemy import MetaData, Row, Select, delete, insert, select, update
+from sqlmodel import Field, SQLModel
 
 from twinward.core.errors import Unavailable, store_unavailable
 from twinward.federation.errors import RoundRefused
-from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Database, Schema, column
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Database, Schema, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
 
-ANSWERS_TABLES: Final = MetaData()
-"""Tables of the answered rounds."""
 
-answer_table: Final = Table(
-    "answers",
-    ANSWERS_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("round", Integer, primary_key=True),
-    column("request", AsStored),
-    column("masked", AsStored, nullable=True),
-    **WITHOUT_ROWID,
-)
-"""An attempt (``round``, of releases that knew no others) that was answered; the newest keeps what was sent."""
+class AnswersBase(SQLModel):
+    """Tables of the answered rounds."""
 
-round_key_table: Final = Table(
-    "round_keys",
-    ANSWERS_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("attempt", Integer),
-    column("private", AsStored),
-    **WITHOUT_ROWID,
-)
-"""The private key of the next attempt that will be answered in a study; gone once it was used."""
+    metadata: ClassVar[MetaData] = MetaData()
 
-seal_table: Final = Table(
-    "seals",
-    ANSWERS_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("attempt", Integer),
-    column("round", Integer),
-    column("secret", AsStored, nullable=True),
-    column("opened", Boolean),
-    **WITHOUT_ROWID,
-)
-"""What opens the newest answer of a study, and whether this hospital agreed to that."""
 
-signed_request_table: Final = Table(
-    "signed_requests",
-    ANSWERS_TABLES,
-    column("study", AsStored, primary_key=True),
-    column("request", AsStored, primary_key=True),
-    **WITHOUT_ROWID,
-)
-"""A request under which this hospital signed to have its privacy reserved for a study."""
+class Answer(AnswersBase, table=True):
+    """An attempt (``round``, of releases that knew no others) that was answered; the newest keeps what was sent."""
 
-log_room_table: Final = Table(
-    "log_rooms",
-    ANSWERS_TABLES,
-    column("kind", String, primary_key=True),
-    column("room", Integer),
-    **WITHOUT_ROWID,
-)
-"""By how many events the hospital's log grows, at least, when patients are read for a study in this way."""
+    __tablename__ = "answers"
+    __table_args__ = WITHOUT_ROWID
 
-open_reading_table: Final = Table(
-    "open_readings",
-    ANSWERS_TABLES,
-    column("kind", String, primary_key=True),
-    column("study", String),
-    column("log_size", Integer),
-    **WITHOUT_ROWID,
-)
-"""A reading of patients for a study that was begun, and whose room is not known to be full yet."""
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    round: int = Field(primary_key=True)
+    request: bytes = Field(sa_type=AsStored)
+    masked: bytes | None = Field(default=None, sa_type=AsStored)
+
+
+class RoundKey(AnswersBase, table=True):
+    """The private key of the next attempt that will be answered in a study; gone once it was used."""
+
+    __tablename__ = "round_keys"
+    __table_args__ = WITHOUT_ROWID
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    attempt: int
+    private: bytes = Field(sa_type=AsStored)
+
+
+class Seal(AnswersBase, table=True):
+    """What opens the newest answer of a study, and whether this hospital agreed to that."""
+
+    __tablename__ = "seals"
+    __table_args__ = WITHOUT_ROWID
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    attempt: int
+    round: int
+    secret: bytes | None = Field(default=None, sa_type=AsStored)
+    opened: bool
+
+
+class SignedRequest(AnswersBase, table=True):
+    """A request under which this hospital signed to have its privacy reserved for a study."""
+
+    __tablename__ = "signed_requests"
+    __table_args__ = WITHOUT_ROWID
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    request: bytes = Field(sa_type=AsStored, primary_key=True)
+
+
+class LogRoom(AnswersBase, table=True):
+    """By how many events the hospital's log grows, at least, when patients are read for a study in this way."""
+
+    __tablename__ = "log_rooms"
+    __table_args__ = WITHOUT_ROWID
+
+    kind: str = Field(primary_key=True)
+    room: int
+
+
+class OpenReading(AnswersBase, table=True):
+    """A reading of patients for a study that was begun, and whose room is not known to be full yet."""
+
+    __tablename__ = "open_readings"
+    __table_args__ = WITHOUT_ROWID
+
+    kind: str = Field(primary_key=True)
+    study: str
+    log_size: int
 
 
 ANSWERS: Final = Schema(
@@ -93,12 +103,12 @@ ANSWERS: Final = Schema(
     application_id=0x54574152,  # "TWAR"
     version=5,
     revisions=Path(__file__).parent / "migrations",
-    models=lambda: ANSWERS_TABLES,
+    models=lambda: AnswersBase.metadata,
     unnumbered=1,
     unavailable=store_unavailable,
 )
-_answers, _keys, _seals = answer_table, round_key_table, seal_table
-_requests, _rooms, _readings = signed_request_table, log_room_table, open_reading_table
+_answers, _keys, _seals = table_of(Answer), table_of(RoundKey), table_of(Seal)
+_requests, _rooms, _readings = table_of(SignedRequest), table_of(LogRoom), table_of(OpenReading)
 
 
 @dataclass(frozen=True, slots=True)

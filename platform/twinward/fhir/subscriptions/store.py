@@ -13,33 +13,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection, MetaData, Row, Table, delete, select, update
+from sqlalchemy import Connection, MetaData, Row, delete, select, update
+from sqlmodel import Field, SQLModel
 
 from twinward.core.errors import BadInput, Conflict, store_unavailable
 from twinward.core.sealed_rows import SealedRows
 from twinward.core.vocabulary import RecordId
 from twinward.vault.interfaces import StoredAt
-from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Long, Name, Schema, column
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Long, Name, Schema, table_of
 
 MOST_OF_ACCOUNT: Final = 20
 KEPT_EVENTS: Final = 100
 """The newest events of a subscription that can be asked for again."""
 
-_TABLES: Final = MetaData()
 
-subscription_table: Final = Table(
-    "subscription",
-    _TABLES,
-    column("id", Name, primary_key=True),
-    column("owner", AsStored, index=True),
-    column("revision", Long),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""One subscription."""
+class _Base(SQLModel):
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class SubscriptionRow(_Base, table=True):
+    """One subscription."""
+
+    __tablename__ = "subscription"
+    __table_args__ = WITHOUT_ROWID
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    owner: bytes = Field(sa_type=AsStored, index=True)
+    revision: int = Field(sa_type=Long)
+    sealed: bytes = Field(sa_type=AsStored)
 
 
 SUBSCRIPTIONS: Final = Schema(
@@ -47,11 +51,11 @@ SUBSCRIPTIONS: Final = Schema(
     application_id=0x54575342,  # "TWSB"
     version=1,
     revisions=Path(__file__).parent / "migrations",
-    models=lambda: _TABLES,
+    models=lambda: _Base.metadata,
     unavailable=store_unavailable,
     malformed=BadInput,
 )
-_rows = subscription_table
+_rows = table_of(SubscriptionRow)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -103,7 +107,7 @@ class Stored:
 class SubscriptionStore(SealedRows):
     """The rows."""
 
-    schema, row = SUBSCRIPTIONS, subscription_table
+    schema, row = SUBSCRIPTIONS, SubscriptionRow
     bound = ("id", "owner", "revision")
     key_label, row_label = b"twinward/subscription-store/1", b"twinward/subscription/1\x00"
     owner_label = "subscription-owner"

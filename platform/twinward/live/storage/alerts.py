@@ -14,19 +14,19 @@ from sqlalchemy import Connection, bindparam, delete, select
 from twinward.core.vocabulary import Category, TwinId
 from twinward.live.alerts.models import Alert
 from twinward.live.alerts.monitor import MonitorState
-from twinward.live.storage.tables import alert_table, monitor_table
+from twinward.live.storage.tables import AlertRow, MonitorRow
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.keys.twin_keys import TwinKeys
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import length_prefixed
 from twinward_crypto.padding import pad, unpad
-from twinward_ledger.storage import upsert
+from twinward_ledger.storage import table_of, upsert
 
 _ALERT: Final = b"twinward/live-alert/1\x00"
 _MONITOR: Final = b"twinward/live-monitor/1\x00"
-_alerts = alert_table
-_monitors = monitor_table
+_alerts = table_of(AlertRow)
+_monitors = table_of(MonitorRow)
 _monitor = select(_monitors).where(_monitors.c.twin == bindparam("wanted"))
 EVERY: Final = (Category.MONITORING, Category.MEDICATIONS)
 """What alerts are of."""

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, select
 
 from twinward.audit.interfaces import EventKeys
 from twinward.live.assignments import Assignment, AssignmentLine
-from twinward.live.storage.tables import device_table
+from twinward.live.storage.tables import DeviceRow
 from twinward.live.storage.tenant_rows import TenantSeal
-from twinward_ledger.storage import upsert
+from twinward_ledger.storage import table_of, upsert
 
-_rows = device_table
+_rows = table_of(DeviceRow)
 
 
 class _Kept(msgspec.Struct):

@@ -15,14 +15,14 @@ from twinward.audit.interfaces import EventKeys
 from twinward.core.vocabulary import TwinId
 from twinward.live.errors import MessageConflict
 from twinward.live.models import Merger, MessageId
-from twinward.live.storage.tables import merger_table, message_table
+from twinward.live.storage.tables import MergerRow, MessageRow
 from twinward.live.storage.tenant_rows import TenantSeal
-from twinward_ledger.storage import upsert
+from twinward_ledger.storage import table_of, upsert
 
 REMEMBERED_MS: Final = 30 * 86_400_000
 _MOST_STEPS: Final = 100
-_messages = message_table
-_mergers = merger_table
+_messages = table_of(MessageRow)
+_mergers = table_of(MergerRow)
 _known = select(_messages).where(_messages.c.tag == bindparam("wanted"), _messages.c.at_ms >= bindparam("oldest"))
 _forgotten = delete(_messages).where(_messages.c.at_ms < bindparam("oldest"))
 _merged = select(_mergers).where(_mergers.c.tag.in_(bindparam("wanted", expanding=True)))

@@ -10,15 +10,15 @@ from sqlalchemy import Connection, delete, func, select, update
 from twinward.audit.interfaces import EventKeys
 from twinward.core.errors import StoreAltered
 from twinward.live.alerts.notices import KEPT_MS, Notice
-from twinward.live.storage.tables import notice_table
+from twinward.live.storage.tables import NoticeRow
 from twinward.live.storage.tenant_rows import TenantSeal
-from twinward_ledger.storage import upsert
+from twinward_ledger.storage import table_of, upsert
 
 NEVER_MS: Final = 2**62
 """When a dead letter is due, less the moment of its death: found in the order in which they died."""
 ASIDE_MS: Final = 3 * 2**61
 """When one is due that does not open in its place: never, and it is no dead letter."""
-_notices = notice_table
+_notices = table_of(NoticeRow)
 
 
 class Waiting(NamedTuple):

@@ -13,14 +13,15 @@ from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import TwinId
 from twinward.live.errors import QuarantineFull
 from twinward.live.models import Reading, Reason
-from twinward.live.storage.tables import quarantine_table
+from twinward.live.storage.tables import QuarantineRow
 from twinward.live.storage.tenant_rows import TenantSeal
+from twinward_ledger.storage import table_of
 
 MOST_OF_SOURCE: Final = 10_000
 MAX_CONTENT_BYTES: Final = 4_096
 """Kept of a message that is no reading."""
 _AT_ONCE: Final = 200
-_rows = quarantine_table
+_rows = table_of(QuarantineRow)
 
 
 class Held(msgspec.Struct, frozen=True):

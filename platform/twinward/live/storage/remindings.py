@@ -10,11 +10,11 @@ from twinward.audit.interfaces import EventKeys
 from twinward.core.ids import uuid8
 from twinward.core.vocabulary import TwinId
 from twinward.live.medication.models import Dose, Reminding
-from twinward.live.storage.tables import reminding_table
+from twinward.live.storage.tables import RemindingRow
 from twinward.live.storage.tenant_rows import TenantSeal
-from twinward_ledger.storage import upsert
+from twinward_ledger.storage import table_of, upsert
 
-_rows = reminding_table
+_rows = table_of(RemindingRow)
 _THE_ONE: Final = "reminding"
 
 

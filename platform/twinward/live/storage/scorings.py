@@ -6,11 +6,11 @@ from sqlalchemy import Connection, delete, select
 
 from twinward.audit.interfaces import EventKeys
 from twinward.live.scoring.models import Scoring
-from twinward.live.storage.tables import scoring_table
+from twinward.live.storage.tables import ScoringRow
 from twinward.live.storage.tenant_rows import TenantSeal
-from twinward_ledger.storage import upsert
+from twinward_ledger.storage import table_of, upsert
 
-_rows = scoring_table
+_rows = table_of(ScoringRow)
 
 
 class ScoringRows:

@@ -28,13 +28,14 @@ from twinward.core.vocabulary import Category, TwinId
 from twinward.live.models import Placed, Sample
 from twinward.live.storage import columns
 from twinward.live.storage.columns import Columns
-from twinward.live.storage.tables import series_table
+from twinward.live.storage.tables import SeriesRow
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.keys.twin_keys import TwinKeys
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import derive, length_prefixed
 from twinward_crypto.padding import pad, unpad
+from twinward_ledger.storage import table_of
 
 WINDOW_MS: Final = 3_600_000
 """An hour: what is sealed together, and told together in the log."""
@@ -44,8 +45,7 @@ _TAG: Final = b"twinward/live-signal/1"
 _LAYOUT: Final = b"\x01"
 _SEVERAL: Final = b""
 _LEVEL_FRESH, _LEVEL_CLOSED = 1, 15
-_rows = series_table
-_NAMES: Final = tuple(_rows.columns.keys())
+_rows = table_of(SeriesRow)
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):
@@ -166,7 +166,7 @@ class SeriesRows:
         if rows:
             self._connection.execute(
                 insert(_rows),
-                [{name: getattr(row, name) for name in _NAMES} for row in rows],
+                [{name: getattr(row, name) for name in SeriesRow.model_fields} for row in rows],
             )
 
     def of(

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, bindparam, select
 
 from twinward.audit.interfaces import EventKeys
 from twinward.live.sequences import SequenceSet
-from twinward.live.storage.tables import source_table
+from twinward.live.storage.tables import SourceRow
 from twinward.live.storage.tenant_rows import TenantSeal
-from twinward_ledger.storage import upsert
+from twinward_ledger.storage import table_of, upsert
 
-_rows = source_table
+_rows = table_of(SourceRow)
 _find = select(_rows).where(_rows.c.tag == bindparam("wanted"))
 
 

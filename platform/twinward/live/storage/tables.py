@@ -3,130 +3,133 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import ClassVar, Final
 
-from sqlalchemy import Column, Index, MetaData, Table
+from sqlalchemy import Index, MetaData
+from sqlmodel import Field, SQLModel
 
 from twinward.core.errors import BadInput, store_unavailable
-from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Long, Name, Schema, column
-
-_TABLES: Final = MetaData()
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Long, Name, Schema
 
 
-def _revised_columns() -> tuple[Column[Any], ...]:
+class _Base(SQLModel):
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class _Revised(SQLModel):
     """What changes as a whole: found by a blind tag, sealed to it and to its revision."""
-    return (
-        column("tag", AsStored, primary_key=True),
-        column("revision", Long),
-        column("sealed", AsStored),
-    )
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    revision: int = Field(sa_type=Long)
+    sealed: bytes = Field(sa_type=AsStored)
 
 
-series_table: Final = Table(
-    "live_series",
-    _TABLES,
-    column("id", Name, primary_key=True),
-    column("twin", Name),
-    column("window_ms", Long),
-    column("category_tag", AsStored),
-    column("signal_tag", AsStored),
-    column("sealed", AsStored),
-    Index("live_series_place", "twin", "window_ms"),
-    **WITHOUT_ROWID,
-)
-"""Samples of one twin and category within one window: of one signal, or (an empty tag) of several."""
+class SeriesRow(_Base, table=True):
+    """Samples of one twin and category within one window: of one signal, or (an empty tag) of several."""
 
-source_table: Final = Table(
-    "live_source",
-    _TABLES,
-    *_revised_columns(),
-    **WITHOUT_ROWID,
-)
-"""Which numbers of a source are settled."""
+    __tablename__ = "live_series"
+    __table_args__ = (Index("live_series_place", "twin", "window_ms"), WITHOUT_ROWID)
 
-device_table: Final = Table(
-    "live_device",
-    _TABLES,
-    *_revised_columns(),
-    **WITHOUT_ROWID,
-)
-"""To whom a device was assigned, and until when readings of it were placed."""
+    id: str = Field(sa_type=Name, primary_key=True)
+    twin: str = Field(sa_type=Name)
+    window_ms: int = Field(sa_type=Long)
+    category_tag: bytes = Field(sa_type=AsStored)
+    signal_tag: bytes = Field(sa_type=AsStored)
+    sealed: bytes = Field(sa_type=AsStored)
 
-quarantine_table: Final = Table(
-    "live_quarantine",
-    _TABLES,
-    column("id", Name, primary_key=True),
-    column("source", AsStored, index=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A reading that could not be placed."""
 
-monitor_table: Final = Table(
-    "live_monitor",
-    _TABLES,
-    column("twin", Name, primary_key=True),
-    column("category_tag", AsStored),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""What the rules remember of a twin."""
+class SourceRow(_Base, _Revised, table=True):
+    """Which numbers of a source are settled."""
 
-alert_table: Final = Table(
-    "live_alert",
-    _TABLES,
-    column("id", Name, primary_key=True),
-    column("twin", Name, index=True),
-    column("category_tag", AsStored),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""An alert of a twin."""
+    __tablename__ = "live_source"
+    __table_args__ = WITHOUT_ROWID
 
-message_table: Final = Table(
-    "live_message",
-    _TABLES,
-    column("tag", AsStored, primary_key=True),
-    column("at_ms", Long, index=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""A message that is settled, of a source whose messages have names."""
 
-merger_table: Final = Table(
-    "live_merger",
-    _TABLES,
-    column("tag", AsStored, primary_key=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""Whom a patient was merged into."""
+class DeviceRow(_Base, _Revised, table=True):
+    """To whom a device was assigned, and until when readings of it were placed."""
 
-notice_table: Final = Table(
-    "live_notice",
-    _TABLES,
-    column("id", Name, primary_key=True),
-    column("due_ms", Long, index=True),
-    column("sealed", AsStored),
-    **WITHOUT_ROWID,
-)
-"""What a receiver is to be told, and when it is to be sent."""
+    __tablename__ = "live_device"
+    __table_args__ = WITHOUT_ROWID
 
-scoring_table: Final = Table(
-    "live_scoring",
-    _TABLES,
-    *_revised_columns(),
-    **WITHOUT_ROWID,
-)
-"""That a registered model scores live twins."""
 
-reminding_table: Final = Table(
-    "live_reminding",
-    _TABLES,
-    *_revised_columns(),
-    **WITHOUT_ROWID,
-)
-"""In whose name medication is watched."""
+class QuarantineRow(_Base, table=True):
+    """A reading that could not be placed."""
+
+    __tablename__ = "live_quarantine"
+    __table_args__ = WITHOUT_ROWID
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    source: bytes = Field(sa_type=AsStored, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class MonitorRow(_Base, table=True):
+    """What the rules remember of a twin."""
+
+    __tablename__ = "live_monitor"
+    __table_args__ = WITHOUT_ROWID
+
+    twin: str = Field(sa_type=Name, primary_key=True)
+    category_tag: bytes = Field(sa_type=AsStored)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class AlertRow(_Base, table=True):
+    """An alert of a twin."""
+
+    __tablename__ = "live_alert"
+    __table_args__ = WITHOUT_ROWID
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    twin: str = Field(sa_type=Name, index=True)
+    category_tag: bytes = Field(sa_type=AsStored)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class MessageRow(_Base, table=True):
+    """A message that is settled, of a source whose messages have names."""
+
+    __tablename__ = "live_message"
+    __table_args__ = WITHOUT_ROWID
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    at_ms: int = Field(sa_type=Long, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class MergerRow(_Base, table=True):
+    """Whom a patient was merged into."""
+
+    __tablename__ = "live_merger"
+    __table_args__ = WITHOUT_ROWID
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class NoticeRow(_Base, table=True):
+    """What a receiver is to be told, and when it is to be sent."""
+
+    __tablename__ = "live_notice"
+    __table_args__ = WITHOUT_ROWID
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    due_ms: int = Field(sa_type=Long, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class ScoringRow(_Base, _Revised, table=True):
+    """That a registered model scores live twins."""
+
+    __tablename__ = "live_scoring"
+    __table_args__ = WITHOUT_ROWID
+
+
+class RemindingRow(_Base, _Revised, table=True):
+    """In whose name medication is watched."""
+
+    __tablename__ = "live_reminding"
+    __table_args__ = WITHOUT_ROWID
 
 
 LIVE: Final = Schema(
@@ -134,7 +137,7 @@ LIVE: Final = Schema(
     application_id=0x54574C56,  # "TWLV"
     version=6,
     revisions=Path(__file__).parent / "migrations",
-    models=lambda: _TABLES,
+    models=lambda: _Base.metadata,
     unavailable=store_unavailable,
     malformed=BadInput,
 )

@@ -15,14 +15,14 @@ from sqlalchemy import Connection, Row, func, select, true, update
 
 from twinward.core.sealed_rows import SealedRows
 from twinward.things.models import Happening, Related, Relation, Thing
-from twinward.things.storage.tables import THINGS, happening_table, relation_table, thing_table
+from twinward.things.storage.tables import THINGS, HappeningRow, RelationRow, ThingRow
 from twinward_crypto.errors import OpenError
 from twinward_crypto.padding import pad, unpad
-from twinward_ledger.storage import upsert
+from twinward_ledger.storage import table_of, upsert
 
 _ALTERED: Final = ("things.db holds a row that this node did not write", "restore it from a backup")
 _KEY: Final = b"twinward/thing-store/1"
-_things, _relations, _happenings = thing_table, relation_table, happening_table
+_things, _relations, _happenings = table_of(ThingRow), table_of(RelationRow), table_of(HappeningRow)
 _OPEN, _OVER = 1, 0
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -55,7 +55,7 @@ class _Rows(SealedRows):
 class ThingRows(_Rows):
     """The things."""
 
-    row, bound, row_label = thing_table, ("tag", "revision"), b"twinward/thing/1\x00"
+    row, bound, row_label = ThingRow, ("tag", "revision"), b"twinward/thing/1\x00"
 
     def find(self, db: Connection, name: str) -> tuple[Thing, int] | None:
         """A thing, and which state of it this is. Raises ``StoreAltered``."""
@@ -80,7 +80,7 @@ class ThingRows(_Rows):
 class RelationRows(_Rows):
     """Relations."""
 
-    row, bound, row_label = relation_table, ("id", "thing", "target", "is_open"), b"twinward/thing-relation/1\x00"
+    row, bound, row_label = RelationRow, ("id", "thing", "target", "is_open"), b"twinward/thing-relation/1\x00"
 
     def of(self, db: Connection, thing: str) -> list[Related]:
         """Of one thing to others and to patients, the oldest first."""
@@ -129,7 +129,7 @@ class RelationRows(_Rows):
 class HappeningRows(_Rows):
     """Happenings."""
 
-    row, bound, row_label = happening_table, ("id", "thing", "target"), b"twinward/thing-happening/1\x00"
+    row, bound, row_label = HappeningRow, ("id", "thing", "target"), b"twinward/thing-happening/1\x00"
 
     def of(self, db: Connection, thing: str) -> list[Happening]:
         """To one thing, the oldest first."""

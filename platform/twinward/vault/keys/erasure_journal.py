@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, insert, select, update
 
 from twinward.core.vocabulary import Category, TwinId
-from twinward.vault.storage.tables import erasure_table
+from twinward.vault.storage.tables import Erasure
 from twinward_crypto.blind_index import TAG_BYTES
+from twinward_ledger.storage import table_of
 
-_erasure = erasure_table
+_erasure = table_of(Erasure)
 
 
 @dataclass(frozen=True, slots=True)

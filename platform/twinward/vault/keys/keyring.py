@@ -28,19 +28,19 @@ from twinward.vault.keys.rotation import Progress, Rotation, RotationPlan
 from twinward.vault.keys.twin_keys import CACHE_TTL_MS, CACHE_TWINS, KeyCache, TwinKeys
 from twinward.vault.keys.wrapped_keys import WrappedKeys, held_versions, keks_in_use, keys_by_kek, translated_keys
 from twinward.vault.storage.schemas import KEYRING
-from twinward.vault.storage.tables import erasure_table, shredded_twin_table, wrapped_twin_key_table, wrapping_key_table
+from twinward.vault.storage.tables import Erasure, ShreddedTwin, WrappedTwinKey, WrappingKeyRow
 from twinward_crypto import blind_index
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KeyProvider, TenantId
-from twinward_ledger.storage import Database
+from twinward_ledger.storage import Database, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
 
 TENANT_AUDIT = b"twinward/tenant-audit-key"
 
-_keys = wrapped_twin_key_table
-_shredded = shredded_twin_table
-_erasure = erasure_table
-_wrapping = wrapping_key_table
+_keys = table_of(WrappedTwinKey)
+_shredded = table_of(ShreddedTwin)
+_erasure = table_of(Erasure)
+_wrapping = table_of(WrappingKeyRow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.keys.wrapped_keys import held_versions, keks_in_use, keys_by_kek, translated_keys
 from twinward.vault.keys.wrapping_keys import Held, WrappingKeys
-from twinward.vault.storage.tables import retiring_kek_table, wrapped_twin_key_table, wrapping_key_table
+from twinward.vault.storage.tables import RetiringKek, WrappedTwinKey, WrappingKeyRow
 from twinward_crypto import hierarchy
 from twinward_crypto.keys import KekId, KeyProvider, TenantId, WrappedKey
-from twinward_ledger.storage import Database
+from twinward_ledger.storage import Database, table_of
 
 FIRST_BATCH, LARGEST_BATCH = 128, 1024
 """Keys in one transaction: it grows while a batch is quick, since a key service on the network may not be."""
@@ -37,9 +37,9 @@ CALLS_AT_ONCE = 8
 Progress = Callable[[int, int], None]
 """Called with (twin keys done, twin keys in all)."""
 
-_keys = wrapped_twin_key_table
-_wrapping = wrapping_key_table
-_retiring = retiring_kek_table
+_keys = table_of(WrappedTwinKey)
+_wrapping = table_of(WrappingKeyRow)
+_retiring = table_of(RetiringKek)
 
 _Row = tuple[str, int, int, bytes]
 _DIRECT = select(_keys.c.twin, _keys.c.generation, _keys.c.kek_version, _keys.c.wrapped)

@@ -17,15 +17,16 @@ from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinS
 from twinward.vault.keys.erasure_journal import PendingShred
 from twinward.vault.keys.twin_keys import RetainedKeys, TwinKeys
 from twinward.vault.keys.wrapping_keys import Held, WrappingKey, WrappingKeys
-from twinward.vault.storage.tables import in_order, shredded_twin_table, wrapped_twin_key_table, wrapping_key_table
+from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey, WrappingKeyRow, in_order
 from twinward_crypto import hierarchy
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError, ParameterError
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
+from twinward_ledger.storage import table_of
 
-_keys = wrapped_twin_key_table
-_shredded = shredded_twin_table
-_wrapping = wrapping_key_table
+_keys = table_of(WrappedTwinKey)
+_shredded = table_of(ShreddedTwin)
+_wrapping = table_of(WrappingKeyRow)
 _outer = {"outer_kek": _wrapping.c.kek_version, "outer_wrapped": _wrapping.c.wrapped}
 _with_outer = select(_keys, *(column.label(name) for name, column in _outer.items())).outerjoin(
     _wrapping, _wrapping.c.number == _keys.c.wrapping_key

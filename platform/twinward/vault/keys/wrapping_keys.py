@@ -17,17 +17,18 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from twinward.core.sentences import sentence
 from twinward.vault.errors import RecordDamaged
-from twinward.vault.storage.tables import wrapped_twin_key_table, wrapping_key_table
+from twinward.vault.storage.tables import WrappedTwinKey, WrappingKeyRow
 from twinward_crypto import hierarchy
 from twinward_crypto.envelope import SealingKey
 from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
+from twinward_ledger.storage import table_of
 
 TWINS_PER_WRAPPING_KEY = 1_000
 
-_twin_keys = wrapped_twin_key_table
-_wrapping = wrapping_key_table
+_twin_keys = table_of(WrappedTwinKey)
+_wrapping = table_of(WrappingKeyRow)
 
 _MOVE_SQLITE = (
     "UPDATE wrapped_twin_key SET kek_version = 0, wrapping_key = ?, wrapped = ? WHERE twin = ? AND generation = ?"

@@ -30,8 +30,8 @@ from twinward.vault.models import (
 from twinward.vault.storage import search_blocks
 from twinward.vault.storage import segments as in_segments
 from twinward.vault.storage import tables as in_rows
+from twinward.vault.storage.segments import segment_table
 from twinward.vault.storage.stretches import stretch_of_twin
-from twinward.vault.storage.tables import segment_table
 from twinward_ledger.storage import Database
 
 _head, _sealed, _tag = in_rows.head_table, in_rows.sealed_table, in_rows.tag_table
@@ -334,7 +334,7 @@ class RelationalRecordStore:
         except self.DUPLICATE:
             raise VersionConflict("one of the segments exists already", hint="write its records again") from None
         if tags:
-            self._insert(connection, in_rows.segment_tag_table, in_segments.TAG_COLUMNS, tags)
+            self._insert(connection, in_segments.tag_table, in_segments.TAG_COLUMNS, tags)
 
     def _move_heads(self, connection: Connection, runs: Sequence[Sequence[SealedRow]]) -> None:
         fresh = [run for run in runs if run[0].version == 1]

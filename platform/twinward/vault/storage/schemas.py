@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from twinward.vault.errors import MalformedRecord, VaultUnavailable
-from twinward.vault.storage.tables import KEYRING_TABLES, RECORDS_TABLES
+from twinward.vault.storage.tables import KeyringBase, RecordsBase
 from twinward_ledger.storage import Schema
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -21,7 +21,7 @@ RECORDS: Final = Schema(
     application_id=0x54575652,  # "TWVR"
     version=3,
     revisions=_MIGRATIONS / "records",
-    models=lambda: RECORDS_TABLES,
+    models=lambda: RecordsBase.metadata,
     unavailable=_unavailable,
     malformed=MalformedRecord,
 )
@@ -30,7 +30,7 @@ KEYRING: Final = Schema(
     application_id=0x54574B52,  # "TWKR"
     version=3,
     revisions=_MIGRATIONS / "keyring",
-    models=lambda: KEYRING_TABLES,
+    models=lambda: KeyringBase.metadata,
     unavailable=_unavailable,
     malformed=MalformedRecord,
 )

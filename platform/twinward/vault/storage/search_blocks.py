@@ -25,7 +25,7 @@ from twinward.vault.models import (
 )
 from twinward.vault.storage import segments as in_segments
 from twinward.vault.storage import tables as in_rows
-from twinward.vault.storage.tables import block_table, segment_table
+from twinward.vault.storage.segments import block_table, segment_table
 
 _head, _sealed = in_rows.head_table, in_rows.sealed_table
 
@@ -166,9 +166,7 @@ def _members_of(connection: Connection, record_ids: Collection[str]) -> list[Mem
         if position < segment.size
     ]
     hits: dict[int, list[int]] = {}
-    for _, number, position in in_segments.look_up(
-        connection, in_rows.segment_tag_table, in_segments.TAG_COLUMNS, tags
-    ):
+    for _, number, position in in_segments.look_up(connection, in_segments.tag_table, in_segments.TAG_COLUMNS, tags):
         hits.setdefault(number, []).append(position)
     for some in in_rows.in_order(hits):
         for row in connection.execute(select(segment_table).where(segment_table.c.number.in_(some))):

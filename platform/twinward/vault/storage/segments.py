@@ -18,16 +18,15 @@ from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import Span, StoredAt
 from twinward.vault.models import MAX_MEMBERS, MEMBER_BYTES, Member, Moment, SealedSegment
-from twinward.vault.storage.tables import (
-    AT_ONCE,
-    block_table,
-    head_table,
-    in_order,
-    segment_table,
-    segment_tag_table,
-)
+from twinward.vault.storage.tables import AT_ONCE, RecordHead, SearchBlock, Segment, SegmentTag, in_order
 from twinward_crypto.blind_index import TAG_BYTES
 from twinward_crypto.name_tag import TAG_BYTES as TYPE_TAG_BYTES
+from twinward_ledger.storage import table_of
+
+head_table = table_of(RecordHead)
+segment_table = table_of(Segment)
+tag_table = table_of(SegmentTag)
+block_table = table_of(SearchBlock)
 
 SEGMENT_COLUMNS = tuple(column.name for column in segment_table.columns)
 TAG_COLUMNS = ("tag", "segment", "position")
@@ -112,9 +111,9 @@ def versions_of(connection: Connection, record_id: RecordId) -> list[Member]:
         if not segment.members and position < segment.size:
             found.append(Member(segment, position, *segment.place(position)))
     statement = (
-        select(segment_table, segment_tag_table.c.position)
-        .join(segment_tag_table, segment_tag_table.c.segment == segment_table.c.number)
-        .where(segment_tag_table.c.tag == number.to_bytes(16, "big"))
+        select(segment_table, tag_table.c.position)
+        .join(tag_table, tag_table.c.segment == segment_table.c.number)
+        .where(tag_table.c.tag == number.to_bytes(16, "big"))
     )
     for row in connection.execute(statement):
         segment = segment_from(row)
@@ -152,9 +151,7 @@ def _moments(segment: SealedSegment, span: Span) -> Iterator[StoredAt]:
 
 def found_by(connection: Connection, tags: Sequence[bytes]) -> dict[bytes, list[Member]]:
     """The members whose blind tag is asked for and that are their records' newest versions. ``sealed`` is left out."""
-    hits = [
-        (_bytes(tag), number, place) for tag, number, place in look_up(connection, segment_tag_table, TAG_COLUMNS, tags)
-    ]
+    hits = [(_bytes(tag), number, place) for tag, number, place in look_up(connection, tag_table, TAG_COLUMNS, tags)]
     segments: dict[int, SealedSegment] = {}
     columns = [column for column in segment_table.columns if column.name != "sealed"]
     for numbers in in_order({number for _, number, _ in hits}):
@@ -225,7 +222,7 @@ def delete_segments(connection: Connection, segment_ids: Sequence[str]) -> None:
         chosen_blocks = block_table.c.block_id.in_(segment_ids[start : start + AT_ONCE])
         numbers = list(connection.execute(select(segment_table.c.number).where(chosen)).scalars())
         # The index has no way in by segment (see the model): this reads all of it once, for many segments.
-        connection.execute(delete(segment_tag_table).where(segment_tag_table.c.segment.in_(numbers)))
+        connection.execute(delete(tag_table).where(tag_table.c.segment.in_(numbers)))
         connection.execute(delete(block_table).where(chosen_blocks))
         connection.execute(delete(segment_table).where(segment_table.c.number.in_(numbers)))
 

@@ -13,7 +13,7 @@ from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.models import MEMBER_BYTES, Member, SealedSegment, StoredVersion, Stretch
 from twinward.vault.storage import segments as in_segments
 from twinward.vault.storage import tables as in_rows
-from twinward.vault.storage.tables import segment_table
+from twinward.vault.storage.segments import segment_table
 
 _head, _sealed = in_rows.head_table, in_rows.sealed_table
 

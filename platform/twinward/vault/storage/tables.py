@@ -7,15 +7,16 @@ what is checked on the way in and out.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import Boolean, ForeignKey, Index, Integer, LargeBinary, MetaData, Row, Table
+from sqlalchemy import Index, LargeBinary, MetaData, Row
+from sqlmodel import Field, SQLModel
 
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
 from twinward.vault.models import SealedRow
 from twinward_crypto.blind_index import TAG_BYTES
-from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, Long, Name, column
+from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, Long, Name, table_of
 
 _Key = TypeVar("_Key", bytes, int, str)
 
@@ -41,151 +42,160 @@ def _require_bytes(value: object) -> bytes | None:
     return value
 
 
-RECORDS_TABLES: Final = MetaData()
-"""Tables of the record store."""
+class RecordsBase(SQLModel):
+    """Tables of the record store."""
 
-head_table: Final = Table(
-    "record_head",
-    RECORDS_TABLES,
-    column("record_id", Name, primary_key=True),
-    column("version", Integer),
-    column("twin", Name),
-    column("category_tag", Blob),
-    column("indexed", Integer, default=0, server_default="0"),
-    Index("record_head_of_twin", "twin", "category_tag", "record_id", "indexed", "version"),
-    **WITHOUT_ROWID,
-)
-"""One row per record: which version is the newest, and whether a search block has that (``indexed``, 1 or 0)."""
+    metadata: ClassVar[MetaData] = MetaData()
 
-sealed_table: Final = Table(
-    "sealed_record",
-    RECORDS_TABLES,
-    column("record_id", Name, ForeignKey("record_head.record_id"), primary_key=True),
-    column("version", Integer, primary_key=True),
-    column("twin", Name),
-    column("category_tag", Blob),
-    column("type_tag", Blob),
-    column("generation", Integer),
-    column("previous_hash", Blob),
-    column("committed_at_ms", Long),
-    column("tags", Blob),
-    column("sealed", Blob),
-    # The fingerprint, 8 bytes; NULL in rows from before there were any, whose ``tags`` say the same.
-    column("mark", Blob, nullable=True),
-)
-"""One row per version. ``tags`` are 16 bytes each, joined."""
 
-tag_table: Final = Table(
-    "record_tag",
-    RECORDS_TABLES,
-    column("tag", Blob, primary_key=True),
-    column("record_id", Name, ForeignKey("record_head.record_id"), primary_key=True),
-    Index("record_tag_of_record", "record_id"),
-    **WITHOUT_ROWID,
-)
-"""The blind index: tags of the newest version of each record."""
+class RecordHead(RecordsBase, table=True):
+    """One row per record: which version is the newest, and whether a search block has that (``indexed``, 1 or 0)."""
 
-segment_table: Final = Table(
-    "segment",
-    RECORDS_TABLES,
-    column("number", Long, primary_key=True, **COUNTED),
-    column("segment_id", Name, unique=True),
-    column("twin", Name),
-    column("category_tag", Blob),
-    column("generation", Integer),
-    column("size", Integer),
-    column("committed_at_ms", Long),
-    column("type_tags", Blob),
-    column("members", Blob),
-    column("marks", Blob),
-    column("sealed", Blob),
-    Index("segment_of_twin", "twin", "category_tag"),
-)
-"""One row per segment: many versions of one twin and category, sealed together (``segment_payload``).
+    __tablename__ = "record_head"
+    __table_args__ = (
+        Index("record_head_of_twin", "twin", "category_tag", "record_id", "indexed", "version"),
+        WITHOUT_ROWID,
+    )
+
+    record_id: str = Field(sa_type=Name, primary_key=True)
+    version: int
+    twin: str = Field(sa_type=Name)
+    category_tag: bytes = Field(sa_type=Blob)
+    indexed: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+
+
+class SealedRecord(RecordsBase, table=True):
+    """One row per version. ``tags`` are 16 bytes each, joined."""
+
+    __tablename__ = "sealed_record"
+
+    record_id: str = Field(sa_type=Name, primary_key=True, foreign_key="record_head.record_id")
+    version: int = Field(primary_key=True)
+    twin: str = Field(sa_type=Name)
+    category_tag: bytes = Field(sa_type=Blob)
+    type_tag: bytes = Field(sa_type=Blob)
+    generation: int
+    previous_hash: bytes = Field(sa_type=Blob)
+    committed_at_ms: int = Field(sa_type=Long)
+    tags: bytes = Field(sa_type=Blob)
+    sealed: bytes = Field(sa_type=Blob)
+    mark: bytes | None = Field(default=None, sa_type=Blob)
+    """The fingerprint, 8 bytes; NULL in rows from before there were any, whose ``tags`` say the same."""
+
+
+class RecordTag(RecordsBase, table=True):
+    """The blind index: tags of the newest version of each record."""
+
+    __tablename__ = "record_tag"
+    __table_args__ = (
+        Index("record_tag_of_record", "record_id"),
+        WITHOUT_ROWID,
+    )
+
+    tag: bytes = Field(sa_type=Blob, primary_key=True)
+    record_id: str = Field(sa_type=Name, primary_key=True, foreign_key="record_head.record_id")
+
+
+class Segment(RecordsBase, table=True):
+    """One row per segment: many versions of one twin and category, sealed together (``segment_payload``).
 
     ``members`` is empty for a segment whose records are all new and are numbered on from ``segment_id``; otherwise
     28 bytes each: record id 16, version 4, committed_at_ms 8. ``marks`` are 8 bytes each, ``type_tags`` 64.
     """
 
-segment_tag_table: Final = Table(
-    "segment_tag",
-    RECORDS_TABLES,
-    column("tag", Blob, primary_key=True),
-    column("segment", Long, primary_key=True, **COUNTED),
-    column("position", Integer, primary_key=True, **COUNTED),
-    **WITHOUT_ROWID,
-)
-"""The blind index into segments, and (for ids that do not follow from their segment's) ids of records as well.
+    __tablename__ = "segment"
+    __table_args__ = (Index("segment_of_twin", "twin", "category_tag"),)
+
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    segment_id: str = Field(sa_type=Name, unique=True)
+    twin: str = Field(sa_type=Name)
+    category_tag: bytes = Field(sa_type=Blob)
+    generation: int
+    size: int
+    committed_at_ms: int = Field(sa_type=Long)
+    type_tags: bytes = Field(sa_type=Blob)
+    members: bytes = Field(sa_type=Blob)
+    marks: bytes = Field(sa_type=Blob)
+    sealed: bytes = Field(sa_type=Blob)
+
+
+class SegmentTag(RecordsBase, table=True):
+    """The blind index into segments, and (for ids that do not follow from their segment's) ids of records as well.
 
     It has no foreign key and no second index: both would cost more than the tag. Whoever deletes segments deletes
     their tags in the same transaction.
     """
 
-block_table: Final = Table(
-    "search_block",
-    RECORDS_TABLES,
-    column("block_id", Name, primary_key=True),
-    column("twin", Name),
-    column("category_tag", Blob),
-    column("generation", Integer),
-    column("sealed", Blob),
-    Index("search_block_of_twin", "twin", "category_tag"),
-)
-"""One row per block of the search index (``vault.search.block``), named as the segment whose members it has, or by
+    __tablename__ = "segment_tag"
+    __table_args__ = WITHOUT_ROWID
+
+    tag: bytes = Field(sa_type=Blob, primary_key=True)
+    segment: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    position: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
+
+
+class SearchBlock(RecordsBase, table=True):
+    """One row per block of the search index (``vault.search.block``), named as the segment whose members it has, or by
     an id of its own. Blocks are made and deleted, never changed."""
 
-KEYRING_TABLES: Final = MetaData()
-"""Tables of the keyring."""
+    __tablename__ = "search_block"
+    __table_args__ = (Index("search_block_of_twin", "twin", "category_tag"),)
 
-wrapped_twin_key_table: Final = Table(
-    "wrapped_twin_key",
-    KEYRING_TABLES,
-    column("twin", Name, primary_key=True),
-    column("generation", Integer, primary_key=True),
-    column("kek_version", Integer),
-    column("created", Boolean),
-    column("wrapped", Blob),
-    column("kept", Blob, nullable=True),
-    column("wrapping_key", Long, default=0, server_default="0"),
-    Index("wrapped_twin_key_by_wrapping_key", "wrapping_key"),
-    **WITHOUT_ROWID,
-)
-"""A twin's key under a wrapping key. ``created`` is 0 while only events about the twin have needed a key.
+    block_id: str = Field(sa_type=Name, primary_key=True)
+    twin: str = Field(sa_type=Name)
+    category_tag: bytes = Field(sa_type=Blob)
+    generation: int
+    sealed: bytes = Field(sa_type=Blob)
+
+
+class KeyringBase(SQLModel):
+    """Tables of the keyring."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class WrappedTwinKey(KeyringBase, table=True):
+    """A twin's key under a wrapping key. ``created`` is 0 while only events about the twin have needed a key.
 
     ``kept`` is NULL until a category of the twin is shredded: see ``RetainedKeys``. ``kek_version`` is 0, save where
     ``wrapping_key`` is: that row is of before there were wrapping keys, and the KEK wraps it until the next rotation.
     """
 
-wrapping_key_table: Final = Table(
-    "wrapping_key",
-    KEYRING_TABLES,
-    column("number", Long, primary_key=True, **COUNTED),
-    column("kek_version", Integer),
-    column("closed", Boolean),
-    column("wrapped", Blob),
-)
-"""A wrapping key (``vault.keys.wrapping_keys``) under a KEK; ``closed``: it wraps no further twin's key."""
+    __tablename__ = "wrapped_twin_key"
+    __table_args__ = (Index("wrapped_twin_key_by_wrapping_key", "wrapping_key"), WITHOUT_ROWID)
 
-shredded_twin_table: Final = Table(
-    "shredded_twin",
-    KEYRING_TABLES,
-    column("twin", Name, primary_key=True),
-    column("shredded_at_ms", Long),
-    **WITHOUT_ROWID,
-)
-"""A twin whose key was destroyed on purpose: its name is not used again."""
+    twin: str = Field(sa_type=Name, primary_key=True)
+    generation: int = Field(primary_key=True)
+    kek_version: int
+    created: bool
+    wrapped: bytes = Field(sa_type=Blob)
+    kept: bytes | None = Field(default=None, sa_type=Blob)
+    wrapping_key: int = Field(default=0, sa_type=Long, sa_column_kwargs={"server_default": "0"})
 
-erasure_table: Final = Table(
-    "erasure",
-    KEYRING_TABLES,
-    column("number", Long, primary_key=True, **COUNTED),
-    column("twin", Name),
-    column("category_tags", Blob),
-    column("kek_version", Integer),
-    column("sealed", Blob),
-    column("done_at_index", Long, nullable=True),
-)
-"""A twin, or categories of it, whose keys were destroyed here; unfinished while ``done_at_index`` is NULL.
+
+class WrappingKeyRow(KeyringBase, table=True):
+    """A wrapping key (``vault.keys.wrapping_keys``) under a KEK; ``closed``: it wraps no further twin's key."""
+
+    __tablename__ = "wrapping_key"
+
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    kek_version: int
+    closed: bool
+    wrapped: bytes = Field(sa_type=Blob)
+
+
+class ShreddedTwin(KeyringBase, table=True):
+    """A twin whose key was destroyed on purpose: its name is not used again."""
+
+    __tablename__ = "shredded_twin"
+    __table_args__ = WITHOUT_ROWID
+
+    twin: str = Field(sa_type=Name, primary_key=True)
+    shredded_at_ms: int = Field(sa_type=Long)
+
+
+class Erasure(KeyringBase, table=True):
+    """A twin, or categories of it, whose keys were destroyed here; unfinished while ``done_at_index`` is NULL.
 
     Attributes:
         number: counts up.
@@ -195,13 +205,27 @@ erasure_table: Final = Table(
         done_at_index: the event that says it is done.
     """
 
-retiring_kek_table: Final = Table(
-    "retiring_kek",
-    KEYRING_TABLES,
-    column("kek_version", Integer, primary_key=True, **COUNTED),
-)
-"""A KEK version that is about to be destroyed: were its destruction interrupted, it is finished the next time."""
+    __tablename__ = "erasure"
 
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    twin: str = Field(sa_type=Name)
+    category_tags: bytes = Field(sa_type=Blob)
+    kek_version: int
+    sealed: bytes = Field(sa_type=Blob)
+    done_at_index: int | None = Field(default=None, sa_type=Long)
+
+
+class RetiringKek(KeyringBase, table=True):
+    """A KEK version that is about to be destroyed: were its destruction interrupted, it is finished the next time."""
+
+    __tablename__ = "retiring_kek"
+
+    kek_version: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
+
+
+head_table = table_of(RecordHead)
+sealed_table = table_of(SealedRecord)
+tag_table = table_of(RecordTag)
 
 HEAD_COLUMNS = ("record_id", "version", "twin", "category_tag")
 SEALED_COLUMNS = tuple(column.name for column in sealed_table.columns)
