@@ -13,6 +13,7 @@ from time import perf_counter, process_time
 from typing import Final
 
 from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.benchmarks.harness import Benchmark, Figure, Row, Scale, Target
 from tests.certificates import Authority
@@ -136,7 +137,7 @@ def follow(home: Path, port: int, sides: tuple[str, str, str], topic: str, count
 
 def send(port: int, sides: tuple[str, str, str], messages: Sequence[Message], pipe: Connection) -> None:
     """The senders, as one: publishes at QoS 1."""
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     trusted = ssl.create_default_context(cafile=sides[0])
     trusted.load_cert_chain(sides[1], sides[2])
     client.tls_set_context(trusted)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -45,6 +48,9 @@ FILING = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
 _PROCESSES = multiprocessing.get_context("forkserver")
 _MESSAGES = 12
 """Sent between two kills."""
+JOURNAL, BEGAN = "acknowledged", "began"
+_SNAPSHOT_S = 1.0
+"""In which mosquitto writes one, at most: what it holds was acknowledged before that began."""
 
 
 def listen(home: Path, port: int, pipe: Connection) -> None:
@@ -63,6 +69,41 @@ def follow(home: Path, port: int, pipe: Connection) -> None:
         )
         pipe.send(port)
         subscriber.follow(lambda: False)
+
+
+def send(home: Path, port: int, pipe: Connection) -> None:
+    """A victim: a sender that keeps what it sent until the broker has acknowledged it, as one that must lose nothing.
+
+    What it was told of is in a journal, with when; it begins anew with the number behind the last.
+    """
+    journal = os.open(home.parent / JOURNAL, os.O_CREAT | os.O_APPEND | os.O_RDWR)
+    told_of = os.read(journal, 1 << 24).split()
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    told = threading.Event()
+    client.on_publish = lambda *_: told.set()
+    client.connect_async("127.0.0.1", port)
+    client.loop_start()
+    pipe.send(port)
+    number, began_ms, chance = (
+        int(told_of[-2]) if told_of else 0,
+        int((home.parent / BEGAN).read_text()),
+        random.Random(),
+    )
+    while not pipe.poll():
+        number += 1
+        told.clear()
+        client.publish("icu/readings", line(began_ms, number), qos=1)  # kept by the client where no broker is there
+        told.wait()
+        os.write(journal, b"%d %.3f\n" % (number, time.time()))
+        time.sleep(chance.random() * 0.01)
+    client.disconnect()
+    client.loop_stop()
+
+
+def line(began_ms: int, number: int) -> bytes:
+    """A reading as one of the two devices publishes it."""
+    reading = {"seq": number, "device": f"m-{number % 2}", "code": "8867-4", "unit": "/min", "value": 60}
+    return json.dumps(reading | {"time": iso(began_ms + number * 10)}).encode()
 
 
 @contextmanager
@@ -179,7 +220,7 @@ def test_mqtt(bedside: Bedside, tmp_path: Path) -> None:
 def _begin_session(broker: Mosquitto) -> None:
     """As the follower does when it first connects: from then on the broker keeps what it is not there for."""
     name = f"twinward-{FILING.principal.id}-icu"
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
     lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     lasting.SessionExpiryInterval = 3600
     subscribed = threading.Event()
@@ -193,19 +234,73 @@ def _begin_session(broker: Mosquitto) -> None:
 
 
 def _kill_while_publishing(bedside: Bedside, broker: Mosquitto, chance: random.Random) -> set[int]:
-    sender = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    sender = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     sender.connect("127.0.0.1", broker.port)
     sender.loop_start()
     published = set[int]()
     for _ in range(KILLS):
         with victim(follow, bedside.home, broker.port):
             for _ in range(chance.randrange(1, _MESSAGES)):
-                number, device = bedside.next()
-                reading = {"seq": number, "device": f"m-{device}", "code": "8867-4", "unit": "/min", "value": 60}
-                line = json.dumps(reading | {"time": iso(bedside.began_ms + number * 10)})
-                sender.publish("icu/readings", line, qos=1).wait_for_publish(30)
+                number, _device = bedside.next()
+                sender.publish("icu/readings", line(bedside.began_ms, number), qos=1).wait_for_publish(30)
                 published.add(number)
                 time.sleep(chance.random() * 0.05)
     sender.disconnect()
     sender.loop_stop()
     return published
+
+
+def test_mqtt_where_node_broker_and_sender_are_killed(bedside: Bedside, tmp_path: Path) -> None:
+    """What mosquitto had acknowledged and not yet written when it was killed is its own loss, and nothing else is."""
+    (tmp_path / BEGAN).write_text(str(bedside.began_ms))
+    with brokering(tmp_path) as broker:
+        _begin_session(broker)
+        risked = _kill_each(bedside, broker, random.Random(5))
+        told_of = [one.split() for one in (tmp_path / JOURNAL).read_text().splitlines()]
+        acknowledged = {int(number): float(at_s) for number, at_s in told_of}
+        at_risk = {
+            number for number, at_s in acknowledged.items() if any(first <= at_s <= last for first, last in risked)
+        }
+        with victim(follow, bedside.home, broker.port):
+            deadline = time.monotonic() + 60
+            while acknowledged.keys() - at_risk - set().union(*bedside.stored()) and time.monotonic() < deadline:
+                time.sleep(0.2)
+    found = bedside.stored()
+    everything = sorted(found[0] + found[1])
+    lost = acknowledged.keys() - set(everything)
+    sys.stdout.write(
+        f"{KILLS} kills, {len(risked)} of the broker; {len(acknowledged)} acknowledged, {len(everything)} stored;"
+        f" {len(lost)} lost, of {len(at_risk)} acknowledged since a killed broker's last snapshot\n"
+    )
+    assert len(everything) == len(set(everything)), "doubled"
+    assert lost <= at_risk, "lost"
+    assert all(one % 2 == number for number, some in enumerate(found) for one in some), "misplaced"
+    assert len(acknowledged) >= KILLS
+
+
+def _kill_each(bedside: Bedside, broker: Mosquitto, chance: random.Random) -> list[tuple[float, float]]:
+    """Kill one of the three at a time; since when and until when a killed broker may have told what it had not kept."""
+    risked: list[tuple[float, float]] = []
+    alive: dict[str, ExitStack] = {}
+    targets = {"node": follow, "sender": send}
+    with ExitStack() as everything:
+
+        def start(name: str) -> None:
+            alive[name] = everything.enter_context(ExitStack())
+            alive[name].enter_context(victim(targets[name], bedside.home, broker.port))
+
+        for name in targets:
+            start(name)
+        for place in range(KILLS):
+            time.sleep(0.1 + chance.random() * 0.5)
+            name = ("node", "broker", "sender")[place % 3]
+            if name != "broker":
+                alive[name].close()
+                start(name)
+                continue
+            broker.end(signal.SIGKILL)
+            kept = broker.folder / "kept/mosquitto.db"
+            since_s = kept.stat().st_mtime - _SNAPSHOT_S if kept.exists() else 0.0
+            risked.append((since_s, time.time()))
+            broker.start()
+    return risked
