@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, House, open_house
 from twinward.access.errors import PermitInvalid
 from twinward.audit.event_index import index as event_index
+from twinward.audit.exports.csv_table import event_cells
 from twinward.audit.models import AccessEvent, RowState
 from twinward.audit.queries import AccessQuery, Sort, day_of
+from twinward.audit.rows import row_of
 from twinward.audit.search import AccessSearch
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput
@@ -275,6 +277,27 @@ def test_an_altered_body_fits_every_query_so_that_no_filter_hides_it(house: Hous
         database.execute("UPDATE bodies SET body = (SELECT body FROM bodies WHERE idx = 2) WHERE idx = 3")
     found = search_of(house).page(house.permit(), AccessQuery(agent="nobody", twin=BERT))
     assert [(row.index, row.state) for row in found.rows] == [(3, RowState.DAMAGED)]
+
+
+def test_what_is_taken_out_together_is_what_each_row_says_alone(house: House, tmp_path: Path) -> None:
+    """Over several reads of the store, in every order; one of a patient who was erased, one altered, one cut out."""
+    house.audit.record(some_events(700))
+    search, store, sealer = search_of(house), house.consortium.log.store, house.audit.sealer
+    search.page(house.permit(), AccessQuery())
+    house.keyring.shred(BERT)
+    with closing(sqlite3.connect(tmp_path / "log.db")) as database, database:
+        database.execute("UPDATE bodies SET body = (SELECT body FROM bodies WHERE idx = 2) WHERE idx = 3")
+        database.execute("DELETE FROM bodies WHERE idx = 400")
+    states = set()
+    for sort in Sort:
+        total, found = search.stream(house.permit(), AccessQuery(sort=sort, hides_own=False))
+        rows = list(found)
+        alone = [row_of(sealer, house.consortium.log.origin, one.index, store.entry(one.index)) for one in rows]
+        assert rows == alone
+        assert list(map(event_cells, rows)) == list(map(event_cells, alone))
+        assert len({one.index for one in rows}) == len(rows) == total == 700
+        states |= {one.state for one in rows}
+    assert states == {RowState.OPEN, RowState.ERASED, RowState.DAMAGED}
 
 
 def test_older_events_follow_and_how_far_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ have written. An exported event is a valid AuditEvent as it stands.
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 from functools import lru_cache
@@ -46,8 +45,12 @@ _FHIR_ACTION = {
     Action.OUTBREAK: "U",
 }  # everything else is E, execute
 _WRITER = msgspec.json.Encoder(order="sorted")
+_READER = msgspec.json.Decoder()
 _RECORDED = b'"recorded":"'
 _WHAT = f'"what":{{"identifier":{{"system":"{TWIN_SYSTEM}","value":"'.encode()
+_DETAILS_END, _OUTCOME = b"]}],", b'"outcome":'
+"""Of an event about nobody: the details are the last that its entity has, the outcome is what follows."""
+
 _PLAIN_ID = re.compile(r"[0-9A-Za-z-]+").fullmatch
 _YEAR_10000_MS = 253_402_300_800_000
 _REMEMBERED = 1024
@@ -72,11 +75,11 @@ def encode(event: AccessEvent, source: str) -> bytes:
 
 
 class EventWriter:
-    """``encode`` for many events of one log: who reads many records leaves events that differ in time and patient only.
+    """``encode`` for many events of one log, which differ in time, patient and details, and in little else.
 
-    What is the same is written once, by ``encode`` itself, and cut around the patient and the time. Both cuts are at
-    names that stand in an event once; inside a text the quotes would be escaped. No patient is in what it remembers.
-    Threads may share it.
+    What is the same is written once, by ``encode`` itself, and cut around the patient, the time and the details. The
+    cuts are at names that stand in an event once; inside a text the quotes would be escaped. No patient is in what it
+    remembers. Threads may share it.
     """
 
     def __init__(self, source: str) -> None:
@@ -90,21 +93,27 @@ class EventWriter:
             return encode(event, self._source)
         said = (
             event.agent, event.role, event.unit, event.action, event.purpose, event.categories, event.decision,
-            event.reason, event.policy_hash, event.consent_version, event.detail,
+            event.reason, event.policy_hash, event.consent_version,
         )  # fmt: skip
-        before, between, after = self._around(twin is None, said)
-        data = b"".join((before, (twin or "").encode(), between, iso(event.at_ms).encode(), after))
+        before, what, between, after = self._around(twin is None, said)
+        try:
+            details = [b"," + _WRITER.encode(one) for one in _details(event.detail)]
+        except (ValueError, TypeError):
+            return encode(event, self._source)
+        data = b"".join((before, *details, what, (twin or "").encode(), between, iso(event.at_ms).encode(), after))
         return data if len(data) <= MAX_EVENT_BYTES else encode(event, self._source)
 
-    def _pieces(self, nobody: bool, said: tuple[Any, ...]) -> tuple[bytes, bytes, bytes]:
+    def _pieces(self, nobody: bool, said: tuple[Any, ...]) -> tuple[bytes, bytes, bytes, bytes]:
+        """What stands before the details, between them and the patient, from there to the time, and behind it."""
         agent, role, unit, action, purpose, categories, *rest = said
         twin = None if nobody else TwinId("-")
         whole = encode(AccessEvent(0, agent, role, unit, action, purpose, twin, categories, *rest), self._source)
         until_time, after = whole.split(_RECORDED + iso(0).encode())
         if nobody:
-            return until_time + _RECORDED, b"", after
-        before, between = until_time.split(_WHAT + b"-")
-        return before + _WHAT, between + _RECORDED, after
+            before, between = until_time.split(_DETAILS_END + _OUTCOME)
+            return before, b"", _DETAILS_END + _OUTCOME + between + _RECORDED, after
+        before, between = until_time.split(b"]," + _WHAT + b"-")
+        return before, b"]," + _WHAT, between + _RECORDED, after
 
 
 def as_fhir(event: AccessEvent, source: str) -> dict[str, Any]:
@@ -119,8 +128,9 @@ def as_fhir(event: AccessEvent, source: str) -> dict[str, Any]:
     if event.policy_hash:
         agent["policy"] = [f"urn:sha256:{event.policy_hash}"]
     details = [(_CATEGORY, category.value) for category in event.categories]
-    details += [(_CONSENT, str(event.consent_version)), *((f"x-{name}", value) for name, value in event.detail)]
-    entity: dict[str, Any] = {"detail": [{"type": name, "valueString": value} for name, value in details]}
+    details.append((_CONSENT, str(event.consent_version)))
+    said = [{"type": name, "valueString": value} for name, value in details]
+    entity: dict[str, Any] = {"detail": [*said, *_details(event.detail)]}
     if event.twin is not None:
         entity["what"] = {"identifier": {"system": TWIN_SYSTEM, "value": event.twin}}
     return {
@@ -141,9 +151,18 @@ def as_fhir(event: AccessEvent, source: str) -> dict[str, Any]:
 def decode(data: bytes, source: str) -> AccessEvent:
     """Read ``encode`` back. Raises ``EventNotLoggable`` for any other bytes."""
     try:
-        event = _read(json.loads(data))
+        event = _read(_READER.decode(data))
         same = _writer(source).encode(event) == data
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, StopIteration) as error:
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        StopIteration,
+    ) as error:
         raise EventNotLoggable("not an access event") from error
     if not same:
         raise EventNotLoggable("an access event in another form than the canonical one")
@@ -174,6 +193,10 @@ def _read(resource: Any) -> AccessEvent:
         consent_version=next(int(value) for name, value in details if name == _CONSENT),
         detail=tuple((name.removeprefix("x-"), value) for name, value in details if name.startswith("x-")),
     )
+
+
+def _details(detail: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"type": f"x-{name}", "valueString": value} for name, value in detail]
 
 
 def _concept(system: str, code: str) -> dict[str, Any]:

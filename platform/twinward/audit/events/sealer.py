@@ -22,11 +22,11 @@ import functools
 import hmac
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, partial
+from typing import Final, NamedTuple
 
 from twinward.audit.errors import EventNotLoggable, LogTampered
 from twinward.audit.events import codec
@@ -36,9 +36,9 @@ from twinward.core.errors import NotFound
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import TwinId
 from twinward_crypto import commitment, padding
-from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal, seal_many
+from twinward_crypto.envelope import OVERHEAD_BYTES, SealingKey, open_sealed, seal, seal_many
 from twinward_crypto.errors import OpenError
-from twinward_crypto.kdf import KEY_BYTES, block_frame, derive, length_prefixed
+from twinward_crypto.kdf import KEY_BYTES, AbsorbedKey, block_frame, derive, length_prefixed
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.formats.leaf import EVENT_DOMAIN, MINUTE_MS, Leaf, LeafKind
 from twinward_ledger.log.store import Entry
@@ -99,15 +99,16 @@ class EventSealer:
 
     def open_all(self, numbered: Iterable[tuple[int, Entry]]) -> Iterator[tuple[TwinId | None, Opening | None]]:
         """``open`` for many at one moment: each patient's key is unwrapped once."""
-        key_of = functools.cache(self._key_if_any)
+        keys, tenant = functools.cache(self._opener), None
         for index, entry in numbered:
             if not entry.body or entry.leaf[1:2] == PUBLIC:
                 yield None, None
                 continue
             try:
-                twin = open_routing(entry.body, entry.leaf, tenant_key=self._keys.audit_key(None), origin=self._origin)
-                key = key_of(twin)
-                opening = None if key is None else open_event(entry.body, entry.leaf, key=key, origin=self._origin)
+                tenant = tenant or _absorbed(self._keys.audit_key(None))
+                twin = _routing(entry.body, entry.leaf, self._origin, tenant)
+                opener = tenant if twin is None else keys(twin)
+                opening = None if opener is None else _event(entry.body, entry.leaf, self._origin, opener)
             except (OpenError, LedgerError) as error:
                 message = sentence("the body of event {index} is not the one its leaf commits to", index=index)
                 raise LogTampered(message, first_bad_index=index) from error
@@ -195,6 +196,10 @@ class EventSealer:
         except NotFound:
             return None
 
+    def _opener(self, twin: TwinId) -> _Opener | None:
+        key = self._key_if_any(twin)
+        return None if key is None else _absorbed(key)
+
     def _keys_for(self, events: Sequence[AccessEvent]) -> dict[TwinId | None, bytes]:
         """The audit key of every twin the events are about, and the hospital's own under None."""
         keys: dict[TwinId | None, bytes] = {None: self._keys.audit_key(None)}
@@ -279,18 +284,41 @@ def seal_events(
 
 def open_routing(body: bytes, leaf: bytes, *, tenant_key: bytes, origin: str) -> TwinId | None:
     """Whom an event is about. Raises ``OpenError`` for a body that is not this leaf's."""
-    if body[:1] != VERSION:
-        raise OpenError
-    routing = body[1 : 1 + ROUTING_BYTES]
-    name = open_sealed(tenant_key, routing, _context(_ROUTING_CONTEXT, origin, leaf)).rstrip(b"\0")
-    return TwinId(name.decode()) if name else None
+    return _routing(body, leaf, origin, _once(tenant_key))
 
 
 def open_event(body: bytes, leaf: bytes, *, key: bytes, origin: str) -> Opening:
     """The event with what discloses it. Raises ``OpenError`` unless the body is this leaf's, whole and unaltered."""
-    plain = padding.unpad(open_sealed(key, body[1 + ROUTING_BYTES :], _context(_EVENT_CONTEXT, origin, leaf)))
+    return _event(body, leaf, origin, _once(key))
+
+
+class _Opener(NamedTuple):
+    """What a key does for a body: its envelopes are opened, keys of commitments derived."""
+
+    open: Callable[[bytes, bytes], bytes]
+    derive: Callable[[bytes, bytes], bytes]
+
+
+def _absorbed(key: bytes) -> _Opener:
+    """For many bodies."""
+    return _Opener(SealingKey(key).open, AbsorbedKey(key).derive)
+
+
+def _once(key: bytes) -> _Opener:
+    return _Opener(partial(open_sealed, key), partial(derive, key))
+
+
+def _routing(body: bytes, leaf: bytes, origin: str, tenant: _Opener) -> TwinId | None:
+    if body[:1] != VERSION:
+        raise OpenError
+    name = tenant.open(body[1 : 1 + ROUTING_BYTES], _context(_ROUTING_CONTEXT, origin, leaf)).rstrip(b"\0")
+    return TwinId(name.decode()) if name else None
+
+
+def _event(body: bytes, leaf: bytes, origin: str, opener: _Opener) -> Opening:
+    plain = padding.unpad(opener.open(body[1 + ROUTING_BYTES :], _context(_EVENT_CONTEXT, origin, leaf)))
     salt, event = plain[: commitment.SALT_BYTES], plain[commitment.SALT_BYTES :]
-    commitment_key = derive(key, COMMITMENT_KEY, salt)
+    commitment_key = opener.derive(COMMITMENT_KEY, salt)
     commitment.open_commitment(commitment_key, event, salt, Leaf.decode(leaf).commitment, domain=EVENT_DOMAIN)
     return Opening(commitment_key, salt, event)
 

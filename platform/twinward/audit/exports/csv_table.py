@@ -53,6 +53,8 @@ def as_csv(document: AccessDocument) -> bytes:
 
 def cell(value: str) -> str:
     """A value that can be seen and that no spreadsheet computes."""
+    if value.isascii() and value.isprintable() and value[:1].isalnum():
+        return value  # nearly every cell there is
     shown = visible(value)
     return f"'{shown}" if shown.lstrip(" ").startswith(_FORMULA) else shown
 

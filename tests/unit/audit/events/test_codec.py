@@ -46,13 +46,27 @@ def test_event_bytes_are_rfc_8785(event: AccessEvent) -> None:
 
 
 WRITER = codec.EventWriter("log.example")
-_CUTS = ('"recorded":"1970-01-01T00:00:00.000Z', '"what":{"identifier":{"system":"urn:twinward:twin","value":"-')
+_CUTS = (
+    '"recorded":"1970-01-01T00:00:00.000Z',
+    '"what":{"identifier":{"system":"urn:twinward:twin","value":"-',
+    '],"what":{"identifier":{"system":"urn:twinward:twin","value":"-',
+    ']}],"outcome":',
+)
 
 
-@given(events, st.integers(0, 4_000_000_000_000), st.none() | st.builds(TwinId, text | st.sampled_from(_CUTS)))
-def test_the_writer_of_many_writes_the_same(event: AccessEvent, at_ms: int, twin: TwinId | None) -> None:
-    """Also of what it has written before, at another time and of another patient, however that is spelled."""
-    for one in (event, replace(event, at_ms=at_ms), replace(event, at_ms=at_ms, twin=twin), event):
+@given(
+    events,
+    st.integers(0, 4_000_000_000_000),
+    st.none() | st.builds(TwinId, text | st.sampled_from(_CUTS)),
+    st.lists(st.tuples(text, text | st.sampled_from(_CUTS)), max_size=3).map(tuple),
+)
+def test_the_writer_of_many_writes_the_same(
+    event: AccessEvent, at_ms: int, twin: TwinId | None, detail: tuple[tuple[str, str], ...]
+) -> None:
+    """Also of what it has written before, at another time, with other details and of another patient, however that
+    is spelled."""
+    later = replace(event, at_ms=at_ms)
+    for one in (event, later, replace(later, twin=twin), replace(later, twin=twin, detail=detail), event):
         assert WRITER.encode(one) == codec.encode(one, "log.example")
 
 
@@ -69,6 +83,9 @@ def test_texts_that_look_like_the_writers_cuts_are_texts(cut: str) -> None:
         {"at_ms": -1},
         {"at_ms": 2**60},
         {"reason": "\ud800"},
+        {"detail": (("why", "\ud800"),)},
+        {"detail": (("\ud800", "why"),)},
+        {"detail": (("why", object()),)},
         {"decision": "maybe"},
         {"reason": "x" * codec.MAX_EVENT_BYTES},
     ],
