@@ -197,8 +197,9 @@ class Access(AccessControl):
 
     def _answered(self, requests: Sequence[AccessRequest]) -> list[_Answer]:
         """Checked, durably logged, then answered: in this order."""
-        self._fetch_consents(requests)
-        decided = [self._resolved(request) for request in requests]
+        with one_look():
+            self._fetch_consents(requests)
+            decided = [self._resolved(request) for request in requests]
         glass = [(request, decision) for request, decision in decided if decision.permitted and request.breaks_glass]
         if self._emergencies is None or not glass:
             logged = self._logged([], decided)

@@ -22,7 +22,8 @@ is the operator's to know.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 from twinward.core.sentences import sentence
@@ -52,6 +53,15 @@ def outcome_of(done: Callable[[], T]) -> T | TwinwardError:
         return done()
     except TwinwardError as error:
         return error
+
+
+@contextmanager
+def told(outcomes: MutableMapping[int, T | Exception], number: int) -> Iterator[None]:
+    """What goes wrong with one of several is told to who asked for it, not to the others: it is put in its place."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        outcomes[number] = error
 
 
 class BadInput(TwinwardError):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from typing import NoReturn
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit, categories_in, require_records
 from twinward.core.clock import Clock
-from twinward.core.errors import TwinwardError
+from twinward.core.errors import TwinwardError, outcome_of
 from twinward.core.turns import Turn
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, TwinId
 from twinward.features.derivation import Evidence, FeatureVector, day_of, derive
@@ -101,6 +102,16 @@ class Twins:
             VersionMismatch: one of them does not follow the version it was made to follow.
         """
         return self._take(context, source)
+
+    def ingest_each(self, asked: Sequence[tuple[AccessContext, PatientImport]]) -> list[Receipt | Exception]:
+        """What ``ingest`` gives or raises for each of several imports, which have nothing to do with each other."""
+        outcomes = self.arriving.take_each(asked)
+        return [
+            outcome_of(partial(self._told_another, context, outcome))
+            if isinstance(outcome, BelongsToAnother)
+            else outcome
+            for (context, _), outcome in zip(asked, outcomes, strict=True)
+        ]
 
     def ingest_together(self, context: AccessContext, sources: Sequence[PatientImport]) -> list[Receipt]:
         """Take in what belongs together, of one patient or several: all of it or nothing, in one durable step.
@@ -249,8 +260,11 @@ class Twins:
         try:
             yield
         except BelongsToAnother as error:
-            self.search.note(context, self._newest(error.reference), "another-patient")
-            raise
+            self._told_another(context, error)
+
+    def _told_another(self, context: AccessContext, error: BelongsToAnother) -> NoReturn:
+        self.search.note(context, self._newest(error.reference), "another-patient")
+        raise error
 
     def _newest(self, reference: str) -> RecordHead | None:
         heads = self._vault.heads(reference)

@@ -8,6 +8,7 @@ caller's role), and a reason for breaking the glass in ``X-Justification``: both
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Annotated, Any, TypeVar
 
@@ -139,19 +140,31 @@ def base_of(request: Request) -> str:
     return str(request.base_url).rstrip("/") + PREFIX
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A body that nobody has walked over yet."""
+
+    raw: bytes = field(repr=False)
+
+    def __call__(self) -> bytes:
+        """It, once it is known to have few enough values. Raises ``InvalidResource``."""
+        require_few_values(self.raw, REQUEST_LIMITS)  # before anything walks over them
+        return self.raw
+
+
 async def with_resource(request: Request, do: Callable[[bytes], Done]) -> Done:
     """Do something with a request's resource, in one turn of a thread: whatever walks over it takes time.
 
     Raises ``UnsupportedMedia`` for another media type, ``InvalidResource`` for too many values, and as ``read_body``.
     """
+    checked = await sent_resource(request)
+    return await run_in_threadpool(lambda: do(checked()))
+
+
+async def sent_resource(request: Request) -> Sent:
+    """A request's resource, as it was sent; whoever calls it has it checked. Raises as ``with_resource``."""
     require_taken(request.headers.getlist("content-type"), TAKEN)
-    raw = await read_body(request, REQUEST_LIMITS.size_bytes)
-
-    def checked() -> Done:
-        require_few_values(raw, REQUEST_LIMITS)  # before anything walks over them
-        return do(raw)
-
-    return await run_in_threadpool(checked)
+    return Sent(await read_body(request, REQUEST_LIMITS.size_bytes))
 
 
 async def resource_body(request: Request) -> bytes:

@@ -115,7 +115,7 @@ def _add_read(router: APIRouter, service: FhirService, context_of: ContextOf) ->
             for one, record in zip(some, found, strict=True)
         ]
 
-    together = Together(answered)
+    together = Together(answered, repeatable=True)
 
     @router.get(
         ID_PATH,

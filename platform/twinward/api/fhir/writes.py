@@ -19,11 +19,13 @@ from twinward.api.fhir.context import (
     ResourceType,
     base_of,
     fhir,
+    sent_resource,
     with_resource,
 )
 from twinward.api.fhir.openapi import PATCH_BODY, answers, body_of
 from twinward.api.http.conditions import evaluates, of_write
-from twinward.api.http.guard import read_body
+from twinward.api.http.guard import USUAL_BYTES, read_body
+from twinward.api.http.together import Together
 from twinward.core.media_types import require_taken
 from twinward.core.preconditions import IF_NONE_EXIST, OF_WRITES, Preconditions
 from twinward.core.vocabulary import Action
@@ -35,7 +37,7 @@ from twinward.fhir.json.strict_json import REQUEST_LIMITS
 from twinward.fhir.rest.batch import Batch, is_batch
 from twinward.fhir.rest.service import FhirService, reference_to, resource_type_of
 from twinward.fhir.rest.transaction import Transaction
-from twinward.fhir.rest.writes import Written
+from twinward.fhir.rest.writes import New, Written
 from twinward.fhir.search.conditional import condition_of, read_condition
 from twinward.fhir.search.parameters import require_served
 from twinward.fhir.search.query import Query
@@ -76,6 +78,8 @@ def add_writes(router: APIRouter, service: FhirService, context_of: ContextOf) -
 
 
 def _add_create(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
+    together: Together[New, Written] = Together(lambda some: service.writes.create_each(some))
+
     @router.post(
         TYPE_PATH,
         summary="Create a resource under a new id; with If-None-Exist only if there is none such",
@@ -91,12 +95,18 @@ def _add_create(router: APIRouter, service: FhirService, context_of: ContextOf) 
         prefer: Prefer = "",
         context: AccessContext = Depends(context_of),
     ) -> Response:
-        kind = resource_type_of(resource_type)
+        kind, base = resource_type_of(resource_type), base_of(request)
+        sent = await sent_resource(request)
+        if if_none_exist is None and not request.query_params and len(sent.raw) <= USUAL_BYTES:
+            written = await together.ask(New(context, kind, lambda: local(sent(), base)))
+        else:  # what takes longer keeps nobody waiting but whoever sent it
 
-        def write(body: bytes) -> Written:
-            return service.writes.create(context, kind, body, unless=_unless(request, kind, if_none_exist))
+            def write() -> Written:
+                body, unless = local(sent(), base), _unless(request, kind, if_none_exist)
+                return service.writes.create(context, kind, body, unless=unless)
 
-        return _written(request, await _with_local(request, write), prefer)
+            written = await run_in_threadpool(write)
+        return _written(request, written, prefer)
 
 
 def _unless(request: Request, kind: str, if_none_exist: str | None) -> Query | None:

@@ -35,6 +35,7 @@ from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.http.fair_share import asked_by
 from twinward.api.http.guard import sent_by
 from twinward.core.errors import BadInput
+from twinward.core.one_look import one_look
 from twinward.core.vocabulary import Purpose
 
 _BEARER = HTTPBearer(auto_error=False, description="A token from `twinward node add-system`, or from `/oauth/token`.")
@@ -92,8 +93,9 @@ def bearer_principal(
             raise SignInRefused
         try:
             certificate = certificate_of(request)
-            found, granted = known(credentials.credentials, certificate)
-            _require_certificate(accounts, found, certificate)
+            with one_look():
+                found, granted = known(credentials.credentials, certificate)
+                _require_certificate(accounts, found, certificate)
         except TokenRefused as refusal:
             via = (("via", "token"), ("address", address_of(request)))
             await run_in_threadpool(accounts.token_refused, refusal, via)

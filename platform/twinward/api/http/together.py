@@ -45,10 +45,15 @@ class Together(Generic[Asked, Given]):
 
     Args:
         answer: gives for each request, in their order, what it comes to, or what is raised to whoever asked.
+        repeatable: whether answering again does no harm: where ``answer`` itself raises what nobody expected, perhaps
+            for one of them, each is then asked by itself. Else all are told.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Asked]], Sequence[Given | Exception]]) -> None:
+    def __init__(
+        self, answer: Callable[[Sequence[Asked]], Sequence[Given | Exception]], *, repeatable: bool = False
+    ) -> None:
         self._answer = answer
+        self._repeatable = repeatable
         self._waiting: deque[_Ticket[Asked, Given]] = deque()
         self._lock = threading.Lock()
         self._at_work = 0
@@ -88,12 +93,8 @@ class Together(Generic[Asked, Given]):
     def _work(self) -> None:
         """Answer until nobody waits."""
         while some := self._taken():
-            try:
-                for ticket, outcome in zip(some, self._answer([ticket.asked for ticket in some]), strict=True):
-                    ticket.outcome = outcome
-            except Exception:  # noqa: BLE001 - of one of them, perhaps: each is asked by itself, and told its own
-                for ticket in some:
-                    ticket.outcome = self._answered_alone(ticket.asked)
+            for ticket, outcome in zip(some, self._answered([ticket.asked for ticket in some]), strict=True):
+                ticket.outcome = outcome
             _hand_over(some)
 
     def _taken(self) -> Sequence[_Ticket[Asked, Given]]:
@@ -103,11 +104,16 @@ class Together(Generic[Asked, Given]):
             self._at_work -= not some
             return some
 
-    def _answered_alone(self, asked: Asked) -> Given | Exception:
+    def _answered(self, asked: Sequence[Asked]) -> Sequence[Given | Exception]:
         try:
-            return self._answer([asked])[0]
+            given = self._answer(asked)
         except Exception as error:  # noqa: BLE001 - raised to whoever asked
-            return error
+            if len(asked) == 1 or not self._repeatable:
+                return [error] * len(asked)
+            return [outcome for one in asked for outcome in self._answered([one])]
+        if len(given) != len(asked):
+            return [RuntimeError("not as many answers as requests")] * len(asked)
+        return given
 
 
 def _hand_over(some: Sequence[_Ticket[Asked, Given]]) -> None:

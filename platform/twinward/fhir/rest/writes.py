@@ -8,12 +8,14 @@ at a time, so that of two that create the same thing only if it is absent, the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock
+from twinward.core.errors import told
 from twinward.core.ids import uuid7
+from twinward.core.one_look import one_look
 from twinward.core.preconditions import NONE, Preconditions
 from twinward.core.vocabulary import Action
 from twinward.fhir.errors import InvalidResource, Issue
@@ -28,7 +30,7 @@ from twinward.fhir.search.query import Query
 from twinward.fhir.search.representation import reference_of, shown, with_server_meta
 from twinward.fhir.search.service import Search
 from twinward.twins.errors import RecordNotFound, VersionMismatch
-from twinward.twins.models import IfKept, PatientImport, Standing
+from twinward.twins.models import IfKept, PatientImport, Receipt, Standing
 from twinward.twins.read.versions import Guard
 from twinward.twins.service import Twins
 from twinward.vault.errors import NotReleased, VersionConflict
@@ -47,6 +49,15 @@ class Written:
     version: int
     at_ms: int
     content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A resource to be created: by whom, of which type, and what gives its JSON, or raises why there is none."""
+
+    context: AccessContext
+    resource_type: str
+    body: Callable[[], bytes] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,28 @@ class Writes:
             if match is None:
                 return self._create(context, entry, body)
         return self._found(context, match)
+
+    def create_each(self, asked: Sequence[New]) -> list[Written | Exception]:
+        """What ``create`` gives or raises for each of several, which have nothing to do with each other.
+
+        They share the durable steps that one takes. Nothing but what is returned is raised: some may be written.
+        """
+        outcomes: dict[int, Written | Exception] = {}
+        named: dict[int, Entry] = {}
+        with one_look():
+            for number, one in enumerate(asked):
+                with told(outcomes, number):
+                    body = one.body()
+                    self.twins.require(one.context, Action.WRITE)
+                    named[number] = self._renamed(_one_resource(body, one.resource_type, self.clock), body)
+            sources = {}
+            for number, entry in named.items():
+                with told(outcomes, number):
+                    sources[number] = asked[number].context, _import_of(entry, follows=0)
+        for number, receipt in zip(sources, self.twins.ingest_each(list(sources.values())), strict=True):
+            with told(outcomes, number):
+                outcomes[number] = receipt if isinstance(receipt, Exception) else _created(named[number], receipt)
+        return [outcomes[number] for number in range(len(asked))]
 
     def update_where(
         self, context: AccessContext, resource_type: str, where: Query, body: bytes, *, asked: Preconditions = NONE
@@ -138,11 +171,11 @@ class Writes:
             raise
 
     def _create(self, context: AccessContext, entry: Entry, body: bytes) -> Written:
-        resource_id = uuid7(self.clock.now_ms())
-        named = _named(entry, body, resource_id)
-        source = _import_of(named, follows=0)
-        receipt = self.twins.ingest(context, source)
-        return Written(named.reference, True, 1, receipt.at_ms, with_server_meta(named.content, 1, receipt.at_ms))
+        named = self._renamed(entry, body)
+        return _created(named, self.twins.ingest(context, _import_of(named, follows=0)))
+
+    def _renamed(self, entry: Entry, body: bytes) -> Entry:
+        return _named(entry, body, uuid7(self.clock.now_ms()))
 
     def update(
         self, context: AccessContext, resource_type: str, resource_id: str, body: bytes, *, asked: Preconditions = NONE
@@ -273,6 +306,10 @@ class Writes:
     def _opened(self, context: AccessContext, match: Match) -> Record:
         finding = self.twins.search
         return match.record or finding.open(context, match.head)
+
+
+def _created(entry: Entry, receipt: Receipt) -> Written:
+    return Written(entry.reference, True, 1, receipt.at_ms, with_server_meta(entry.content, 1, receipt.at_ms))
 
 
 def _guard(asked: Preconditions, reference: str, found: int | None) -> Guard:

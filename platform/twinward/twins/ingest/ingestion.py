@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Permit
 from twinward.core.clock import Clock
-from twinward.core.errors import Unavailable
+from twinward.core.errors import Unavailable, told
 from twinward.core.ids import new_twin_id
+from twinward.core.one_look import one_look
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.features.derivation import (
     Evidence,
@@ -118,14 +119,15 @@ class Ingestion:
         """
         outcomes: dict[int, Receipt | Exception] = {}
         steps: dict[int, _Step] = {}
-        for number, (context, source) in enumerate(asked):
-            with _told(outcomes, number):
-                steps[number] = self._step(context, source)
         ready: dict[int, _Step] = {}
-        # Several of one twin share one record of its features: apart, each has another to write, and asks anew.
-        alone = {next(iter(some)) for some in _by_twin(steps).values() if len(some) == 1}
-        for some in _by_twin(steps).values():
-            ready |= self._ready(some, outcomes)
+        with one_look():
+            for number, (context, source) in enumerate(asked):
+                with told(outcomes, number):
+                    steps[number] = self._step(context, source)
+            # Several of one twin share one record of its features: apart, each has another to write, and asks anew.
+            alone = {next(iter(some)) for some in _by_twin(steps).values() if len(some) == 1}
+            for some in _by_twin(steps).values():
+                ready |= self._ready(some, outcomes)
         try:
             outcomes |= dict(zip(ready, self._finish(list(ready.values())), strict=True))
         except Exception as error:  # noqa: BLE001 - it is told to who asked
@@ -140,7 +142,7 @@ class Ingestion:
                 continue
             # Something is wrong with one of them: which one, each by itself tells.
             step = ready.get(number)
-            with _told(outcomes, number):
+            with told(outcomes, number):
                 if step is not None and step.is_decided and number in alone:
                     outcomes[number] = self._write([step])[0]
                 else:
@@ -161,7 +163,7 @@ class Ingestion:
                     return some
             return {}
         for number, step in some.items():
-            with _told(outcomes, number):
+            with told(outcomes, number):
                 self._give_news([step])
                 self._prepare(step)
                 return some
@@ -179,7 +181,8 @@ class Ingestion:
         self._vault.create_twins([permit for permit, _ in making])
         for _, step in making:
             step.is_made = True
-        written = iter(self._vault.write_many([(permit, step.plan.records) for permit, step in permitted]))
+        with one_look():
+            written = iter(self._vault.write_many([(permit, step.plan.records) for permit, step in permitted]))
         return [step.receipt([] if step.permit is None else next(written)) for step in steps]
 
     def _step(self, context: AccessContext, source: PatientImport) -> _Step:
@@ -212,17 +215,18 @@ class Ingestion:
         """Give steps their permits, and the features that go with them: one durable step of the log for all."""
         self._vault.expect_twins([step.plan.twin for step in steps if step.is_new])
         permits = iter(self._access.decide_many([request for step in steps for request in step.requests]))
-        for step in steps:
-            assert step.writing is not None  # noqa: S101 - narrows the type: the caller chose those
-            to_read = None if step.reading is None else next(permits)
-            # Consent may change between the two looks: the refusal is then raised here.
-            to_write = next(permits) or self._access.decide(step.writing)
-            if step.reading is not None and step.news is not None:
-                step.evidence = step.news.into(step.plan, None if to_read is None else self._readable(to_read))
-            step.permit = to_write if step.plan.records else None
-            if step.evidence is not None:
-                step.vector = derive(self._schema, step.evidence, day_of(self._clock.now_ms()))
-            step.is_decided = True
+        with one_look():
+            for step in steps:
+                assert step.writing is not None  # noqa: S101 - narrows the type: the caller chose those
+                to_read = None if step.reading is None else next(permits)
+                # Consent may change between the two looks: the refusal is then raised here.
+                to_write = next(permits) or self._access.decide(step.writing)
+                if step.reading is not None and step.news is not None:
+                    step.evidence = step.news.into(step.plan, None if to_read is None else self._readable(to_read))
+                step.permit = to_write if step.plan.records else None
+                if step.evidence is not None:
+                    step.vector = derive(self._schema, step.evidence, day_of(self._clock.now_ms()))
+                step.is_decided = True
 
     def _reading(self, twin: TwinId, news: FeatureNews) -> AccessRequest | None:
         """The node's own request to read the features kept so far, which whoever files the record does not get to see.
@@ -276,12 +280,3 @@ def _by_twin(steps: dict[int, _Step]) -> dict[TwinId, dict[int, _Step]]:
     for number, step in steps.items():
         found.setdefault(step.plan.twin, {})[number] = step
     return found
-
-
-@contextmanager
-def _told(outcomes: dict[int, Receipt | Exception], number: int) -> Iterator[None]:
-    """What goes wrong with one is told to who asked for it, not to the others."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - whatever it is
-        outcomes[number] = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from twinward.access.interfaces import AccessContext
@@ -62,21 +63,27 @@ class IngestQueue:
         """
         if self._writing.is_mine:
             return self._ingestion.take(context, source)
-        ticket = _Ticket(context, source)
+        (outcome,) = self.take_each([(context, source)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def take_each(self, asked: Sequence[tuple[AccessContext, PatientImport]]) -> list[Receipt | Exception]:
+        """Take several in, which have nothing to do with each other: what ``take`` gives or raises for each."""
+        tickets = [_Ticket(*one) for one in asked]
         with self._lock:
-            self._waiting.append(ticket)
+            self._waiting += tickets
         try:
             with self._writing:
-                while ticket.outcome is None:
+                while any(ticket.outcome is None for ticket in tickets):
                     self._take_some()
-        except Busy:
-            if self._withdrawn(ticket):
-                raise
-            ticket.done.wait()  # somebody has taken it along already
-        if isinstance(ticket.outcome, Exception):
-            raise ticket.outcome
-        assert ticket.outcome is not None  # noqa: S101 - narrows the type: it is done
-        return ticket.outcome
+        except Busy as busy:
+            for ticket in tickets:
+                if self._withdrawn(ticket):
+                    ticket.outcome = busy
+                else:
+                    ticket.done.wait()  # somebody has taken it along already
+        return [ticket.outcome or _interrupted() for ticket in tickets]
 
     def _withdrawn(self, ticket: _Ticket) -> bool:
         """Take back what nobody has taken along yet; whether that was so."""

@@ -14,7 +14,7 @@ WAIT_S = 30
 
 
 class Doubling:
-    """Doubles numbers; raises for those that are negative. Waits at the first batch until it is let go."""
+    """Doubles numbers; raises for those that are negative. May wait at the first batch until it is let go."""
 
     def __init__(self, *, waits: bool = False) -> None:
         self.batches: list[list[int]] = []
@@ -29,14 +29,22 @@ class Doubling:
         return [2 * one if one >= 0 else ValueError(str(one)) for one in asked]
 
 
+class Fragile(Doubling):
+    """Divides twelve by numbers, and fails altogether where one of them is zero."""
+
+    def __call__(self, asked: Sequence[int]) -> list[int | Exception]:
+        super().__call__(asked)
+        return [12 // one for one in asked]
+
+
 async def asked_behind_one(doubling: Doubling, together: Together[int, int], numbers: Sequence[int]) -> list[object]:
     """What each comes to, where all come while one that was first is being answered."""
-    first = asyncio.create_task(together.ask(0))
+    first = asyncio.create_task(together.ask(6))
     await asyncio.to_thread(doubling.begun.wait, WAIT_S)
     others = [asyncio.create_task(together.ask(one)) for one in numbers]
     await asyncio.sleep(0)
     doubling.go.set()
-    assert await first == 0
+    assert await first in (2, 12)
     return list(await asyncio.gather(*others, return_exceptions=True))
 
 
@@ -44,7 +52,7 @@ def test_those_that_wait_are_answered_together_each_with_its_own() -> None:
     doubling = Doubling(waits=True)
     found = asyncio.run(asked_behind_one(doubling, Together(doubling), [1, 2, -3, 4]))
     assert [one if isinstance(one, int) else type(one) for one in found] == [2, 4, ValueError, 8]
-    assert doubling.batches == [[0], [1, 2, -3, 4]]
+    assert doubling.batches == [[6], [1, 2, -3, 4]]
 
 
 def test_no_more_are_taken_together_than_may_wait_for_each_other() -> None:
@@ -54,16 +62,20 @@ def test_no_more_are_taken_together_than_may_wait_for_each_other() -> None:
     assert [len(batch) for batch in doubling.batches] == [1, MOST_AT_ONCE, MOST_AT_ONCE, 1]
 
 
-def test_one_that_nobody_expected_to_fail_fails_alone() -> None:
-    def fragile(asked: Sequence[int]) -> list[int | Exception]:
-        return [12 // one for one in asked]
-
-    async def ask() -> list[object]:
-        together: Together[int, int] = Together(fragile)
-        return list(await asyncio.gather(*(together.ask(one) for one in (3, 0, 4)), return_exceptions=True))
-
-    found = asyncio.run(ask())
-    assert [one if isinstance(one, int) else type(one) for one in found] == [4, ZeroDivisionError, 3]
+@pytest.mark.parametrize(
+    ("repeatable", "told", "batches"),
+    [
+        (True, [4, ZeroDivisionError, 3], [[6], [3, 0, 4], [3], [0], [4]]),
+        (False, [ZeroDivisionError] * 3, [[6], [3, 0, 4]]),
+    ],
+)
+def test_what_nobody_expected_of_one_is_told_to_the_others_only_where_they_may_not_be_asked_again(
+    repeatable: bool, told: list[object], batches: list[list[int]]
+) -> None:
+    fragile = Fragile(waits=True)
+    found = asyncio.run(asked_behind_one(fragile, Together(fragile, repeatable=repeatable), [3, 0, 4]))
+    assert [one if isinstance(one, int) else type(one) for one in found] == told
+    assert fragile.batches == batches
 
 
 def test_one_that_takes_long_does_not_hold_up_who_comes_later() -> None:
