@@ -1,14 +1,13 @@
-"""A contract's ABI entries, and calls as bytes: what a transaction carries and what a proposed change would do."""
+"""A contract's ABI entries, and calls as bytes: what a transaction carries and what a proposed change would do.
+
+``eth_abi`` and ``eth_utils`` are imported by what encodes or decodes: they take 8 MB, and whoever only holds a
+contract's address needs neither.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
-
-from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
-from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
-from eth_utils.address import to_checksum_address
 
 from twinward_contracts.artefacts import Artefact
 
@@ -27,12 +26,16 @@ def entry_of(artefact: Artefact, kind: str, name: str) -> AbiEntry:
 
 def call_data(artefact: Artefact, function: str, arguments: Sequence[Any]) -> bytes:
     """Selector and encoded arguments of a function. Raises ``LookupError``, or as ``eth_abi.encode`` does."""
+    from eth_abi.abi import encode
+
     entry = entry_of(artefact, "function", function)
     return selector(entry) + encode(types(entry["inputs"]), list(arguments))
 
 
 def read_call(artefact: Artefact, data: bytes) -> tuple[str, dict[str, Any]]:
     """The function and the arguments, by name, of a call to a contract. Raises ``LookupError``: it has no such."""
+    from eth_abi.exceptions import DecodingError
+
     for entry in artefact.abi:
         if entry["type"] != "function" or selector(entry) != data[:SELECTOR_BYTES]:
             continue
@@ -46,17 +49,23 @@ def read_call(artefact: Artefact, data: bytes) -> tuple[str, dict[str, Any]]:
 
 def values_of(parameters: Sequence[AbiEntry], data: bytes) -> list[Any]:
     """Decoded values, addresses in EIP-55 form. Raises ``DecodingError``, ``ValueError`` or ``OverflowError``."""
+    from eth_abi.abi import decode
+
     values = decode(types(parameters), data)
     return [_with_checksums(entry["type"], entry, value) for entry, value in zip(parameters, values, strict=True)]
 
 
 def types(parameters: Sequence[AbiEntry]) -> list[str]:
     """Their types, as ``eth_abi`` names them."""
+    from eth_utils.abi import collapse_if_tuple
+
     return [collapse_if_tuple(typed(entry)) for entry in parameters]
 
 
 def selector(entry: AbiEntry) -> bytes:
     """The first 4 bytes of a call; an error's is made as a function's."""
+    from eth_utils.abi import function_abi_to_4byte_selector
+
     return bytes(function_abi_to_4byte_selector(typed({**entry, "type": "function"})))
 
 
@@ -72,4 +81,10 @@ def _with_checksums(kind: str, parameter: AbiEntry, value: Any) -> Any:
     if kind == "tuple":
         inner = zip(parameter["components"], value, strict=True)
         return tuple(_with_checksums(entry["type"], entry, item) for entry, item in inner)
-    return to_checksum_address(value) if kind == "address" else value
+    return _checksummed(value) if kind == "address" else value
+
+
+def _checksummed(address: str) -> str:
+    from eth_utils.address import to_checksum_address
+
+    return to_checksum_address(address)

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Self
 
-from eth_utils.address import is_address, to_checksum_address
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinward.consortium.agreed_chain import AgreedChain
@@ -180,6 +179,8 @@ class Consortium:
         Raises:
             BadInput: that is not an account's address.
         """
+        from eth_utils.address import is_address  # slow to load: not for a node that only joins
+
         if not is_address(account):
             raise BadInput(f"{account!r} is not an account's address", hint="0x and 40 hexadecimal digits")
         contracts: list[BudgetLedger | ModelRegistry | BreakGlass] = [self.budgets, self.models]
@@ -308,6 +309,8 @@ class Consortium:
             Conflict: a consortium was founded here before.
             BadInput: a quorum that the witnesses cannot reach.
         """
+        from eth_utils.address import to_checksum_address
+
         if path.exists():
             raise Conflict(f"{path} names a consortium already")
         if not 0 < quorum <= len(founders):

@@ -1,10 +1,15 @@
-"""The running epoch's cohort: opened when first asked for, its secrets sealed in the home to outlive the process."""
+"""The running epoch's cohort: opened when first asked for, its secrets sealed in the home to outlive the process.
+
+What a cohort is made of (``cohort_opening``) is loaded with the first: a node that nobody asks encrypted questions has
+neither numpy nor SEAL of it.
+"""
 
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
-from twinward.access.interfaces import NODE, Principal
+from twinward.access.interfaces import Principal
 from twinward.access.service import Access
 from twinward.audit.fillers import fill_up
 from twinward.audit.interfaces import AuditTrail, HeadTrail
@@ -12,35 +17,25 @@ from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium
 from twinward.core.clock import Clock
 from twinward.core.config import Settings
-from twinward.core.private_files import write_private
-from twinward.node.answer_files import SealedAnswers
-from twinward.node.cohort_life import CohortLifeFile, Members
+from twinward.node.cohort_life import CohortLifeFile
 from twinward.node.departures import INDEX_FOLDER, Departures, Moment
-from twinward.node.release_history import SealedHistory
-from twinward.protocol.contacts import ContactsReply
-from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply
-from twinward.protocol.terms import CohortLife, Mode, Terms, binding_of
-from twinward.similarity.answered_once import AnsweredOnce
-from twinward.similarity.answers import Answers
+from twinward.protocol.messages import BudgetReply, ResultsReply
+from twinward.protocol.terms import CohortLife, Mode, Terms
 from twinward.similarity.budget import LedgerBudget
-from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import NoCohort
 from twinward.similarity.feasibility.budget import EpsilonBudget
-from twinward.similarity.feasibility.service import Feasibility
-from twinward.similarity.rate_limit import Pace
-from twinward.similarity.release.history import ReleaseHistory
-from twinward.similarity.room import room_for
 from twinward.similarity.scoring.placement import Scoring
-from twinward.similarity.service import Similarity
 from twinward.similarity.service_policy import PublicTerms, ServicePolicy
-from twinward.twins.read.cohorts import CohortReader, ExportReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import RecordVault
-from twinward_crypto.envelope import open_sealed, seal
-from twinward_crypto.errors import OpenError
-from twinward_crypto.homomorphic.parameters import Plan
 
-COHORT_FILE = "cohort.sealed"
+if TYPE_CHECKING:
+    from twinward.node.cohort_opening import CohortOpening
+    from twinward.protocol.contacts import ContactsReply
+    from twinward.protocol.messages import KeptAnswer
+    from twinward.similarity.answers import Answers
+    from twinward.similarity.service import Similarity
+
 MINUTE_MS = 60_000
 _NEVER = (-1, 0, 0)
 """Epoch, moment and room of no snapshot."""
@@ -76,7 +71,7 @@ class RunningCohort:
         trail: AuditTrail,
     ) -> None:
         self._heads, self._trail = heads, trail
-        self._room, self._taken = 0, _NEVER
+        self._taken = _NEVER
         self._departures = departures
         self._settings = settings
         self._identity = identity
@@ -87,7 +82,7 @@ class RunningCohort:
         self._lock = threading.Lock()
         self._answers: Answers | None = None
         self._opened = self._looked = self._let_go = Moment(0, ())
-        self._history: ReleaseHistory | None = None
+        self._opening: CohortOpening | None = None
         self.life = CohortLifeFile(settings.home, identity.sealing_key)
         """What an officer decided about the snapshot, in whichever process."""
         self._refreshes = 0
@@ -176,7 +171,8 @@ class RunningCohort:
 
         Raises as ``AuditTrail.record``.
         """
-        fill_up(self._trail, self._room - written, self._clock.now_ms())
+        room = 0 if self._opening is None else self._opening.room
+        fill_up(self._trail, room - written, self._clock.now_ms())
 
     def close(self) -> None:
         """End what scores, and give back files."""
@@ -207,13 +203,6 @@ class RunningCohort:
             if self._answers is not None and self.life.read().is_open:
                 self.life.keep(similarity.cohort.twins)
 
-    @property
-    def _gated_plan(self) -> Plan:
-        return self._policy.gated_plan(self._twins.schema)
-
-    def _sealed_history(self) -> SealedHistory:
-        return SealedHistory(self._settings.home, self._identity.sealing_key, self._heads)
-
     def _keep_up(self, similarity: Similarity) -> None:
         """Let those leave who withdrew or were erased since the last look, in whatever process."""
         now = self._departures.now()
@@ -234,64 +223,29 @@ class RunningCohort:
         self._answers, self._taken = None, _NEVER
 
     def _open(self, epoch: int) -> Answers:
-        sealed = self._sealed_secrets(epoch)
-        secrets = sealed or CohortSecrets.generate(epoch, self._twins.schema, self._gated_plan)
-        self._opened = opened = self._looked = self._departures.now()  # before the snapshot: what comes later counts
-        if self._history is None or self._history.epoch != epoch:
-            self._history = ReleaseHistory(epoch, self._sealed_history())
-        binding = binding_of(self._settings.hospital, self._twins.schema, epoch)
-        store = SealedAnswers(self._settings.home, epoch, self._identity.sealing_key)
-        once = AnsweredOnce(binding, self.signer, self._budget, store)
-        counted_once = AnsweredOnce(binding, self.signer, self._epsilon, store)
-        cohort = self._snapshot(epoch, secrets, store)
-        similarity = Similarity(
-            cohort,
-            secrets,
-            service_policy=self._policy,
-            access=self._access,
-            budget=once,
-            records=ExportReader(self._vault, self._access),
-            history=self._history,
-            erased=lambda: self._departures.erased(opened),
-            clock=self._clock,
-            scoring=self._scoring,
-            pace=Pace(self._settings.answer_step_ms / 1000),
-            feasibility=self._counting(cohort, counted_once),
-            pad=self.pad,
+        self._opening = self._opening or self._made_opening()
+        self._opened = self._looked = self._departures.now()  # before the snapshot: what comes later counts
+        answers = self._opening.open(epoch, self._opened)
+        self._taken = (epoch, self._clock.now_ms() // MINUTE_MS * MINUTE_MS, self._opening.room)
+        return answers
+
+    def _made_opening(self) -> CohortOpening:
+        from twinward.node.cohort_opening import CohortOpening
+
+        return CohortOpening(
+            self._settings,
+            self._identity,
+            self._twins,
+            self._access,
+            self._vault,
+            self._clock,
+            self._departures,
+            self._heads,
+            self.life,
+            self._scoring,
+            self._policy,
+            self._budget,
+            self._epsilon,
+            self.signer,
+            self.pad,
         )
-        if sealed is None:
-            content = seal(self._identity.sealing_key(), secrets.dangerously_export(), _aad(epoch))
-            write_private(self._settings.home / COHORT_FILE, content)
-        return Answers(similarity, once, counted_once)
-
-    def _counting(self, cohort: Cohort, budget: AnsweredOnce) -> Feasibility | None:
-        if not self._settings.feasibility:
-            return None
-        millis = tuple(dict.fromkeys(round(one * 1000) for one in self._settings.feasibility_epsilons))
-        return Feasibility.prepare(cohort, self._room, budget, millis, self._scoring)
-
-    def _snapshot(self, epoch: int, secrets: CohortSecrets, store: SealedAnswers) -> Cohort:
-        source = CohortReader(self._twins, self._access, NODE)
-        hospital, schema = self._settings.hospital, self._twins.schema
-        members = self.life.read().members
-        rows = source if members is None else Members(source, frozenset(members))
-        cohort = Cohort.snapshot(rows, hospital=hospital, schema=schema, epoch=epoch, secrets=secrets)
-        self._room = room_for(source.decided, secrets, store)
-        self.pad(source.decided)
-        self._taken = (epoch, self._clock.now_ms() // MINUTE_MS * MINUTE_MS, self._room)
-        return cohort
-
-    def _sealed_secrets(self, epoch: int) -> CohortSecrets | None:
-        """The running epoch's secrets from an earlier process, so that handles stay the same; None to begin anew."""
-        path = self._settings.home / COHORT_FILE
-        if not path.exists():
-            return None
-        try:
-            opened = open_sealed(self._identity.sealing_key(), path.read_bytes(), _aad(epoch))
-        except OpenError:
-            return None  # sealed for another epoch: it is over
-        return CohortSecrets.restore(opened, self._gated_plan)
-
-
-def _aad(epoch: int) -> bytes:
-    return b"twinward/cohort-secrets/1" + epoch.to_bytes(8, "big")

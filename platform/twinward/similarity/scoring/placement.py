@@ -1,6 +1,8 @@
 """How a hospital scores its cohorts: in processes of this machine, or on a Ray cluster. One code path, same answers.
 
 Never in the process that serves: native code computes with numbers a stranger chose, and may die of them (``child``).
+
+Reading the choice loads no engine: a node looks at its setting when it starts, and scores when somebody asks.
 """
 
 from __future__ import annotations
@@ -15,24 +17,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from twinward.core.errors import BadInput
 from twinward.core.private_files import replacing
-from twinward.similarity.scoring.ray_shards import RayScorer, SealedShard
-from twinward.similarity.scoring.shards import PreparedCohort, ProcessScorer, Scorer, spans
 from twinward_crypto.errors import CryptoError
-from twinward_crypto.homomorphic.block_file import memory_file
-from twinward_crypto.homomorphic.database import Database, Levels
-from twinward_crypto.homomorphic.gated import GateKey
-from twinward_crypto.homomorphic.parameters import Plan
+
+if TYPE_CHECKING:
+    from twinward.similarity.scoring.shards import PreparedCohort, Scorer
+    from twinward_crypto.homomorphic.database import Levels
+    from twinward_crypto.homomorphic.gated import GateKey
+    from twinward_crypto.homomorphic.parameters import Plan
 
 DEFAULT_WORKERS = 4
 
-Write = Callable[[BinaryIO, Levels, bytes], None]
+Write: TypeAlias = "Callable[[BinaryIO, Levels, bytes], None]"
 """Prepare some rows into a file, under the file's key."""
 
 
@@ -83,6 +82,8 @@ class Scoring:
 
     def vendor_key(self, plan: Plan, levels: Levels, *, binding: bytes) -> Scorer:
         """A scorer of plaintext features under vendors' keys. Nothing of it touches a disk."""
+        from twinward_crypto.homomorphic.database import Database
+
         return self._sharded(
             plan, levels, binding, lambda file, rows, key: Database.write(file, plan, rows, binding=binding, key=key)
         )
@@ -95,6 +96,10 @@ class Scoring:
         return self._sharded(gate.plan, levels, binding, write)
 
     def _sharded(self, plan: Plan, levels: Levels, binding: bytes, write: Write) -> Scorer:
+        from twinward.similarity.scoring.ray_shards import RayScorer, SealedShard
+        from twinward.similarity.scoring.shards import PreparedCohort, ProcessScorer, spans
+        from twinward_crypto.homomorphic.block_file import memory_file
+
         if self.engine is Engine.RAY:
             shards = []
             for span in spans(plan, len(levels), self.workers):
@@ -112,6 +117,11 @@ class Scoring:
 
     def _kept(self, gate: GateKey, levels: Levels, binding: bytes, write: Write) -> Scorer:
         """From the file an earlier start left, if it is of this very cohort; otherwise it is written now."""
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        from twinward.similarity.scoring.shards import PreparedCohort, ProcessScorer
+
         folder = self.folder or Path()
         key = HKDF(SHA256(), 32, salt=hashlib.sha256(levels.tobytes()).digest(), info=b"twinward/block-file").derive(
             gate.dangerously_export_secret()
