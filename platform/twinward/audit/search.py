@@ -10,10 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache, partial
-from typing import Final, Generic
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final, Generic
 
 from twinward.audit.errors import ledger_translated
 from twinward.audit.event_index.columns import ACTION_CODES, ACTIONS, CATEGORIES, OPEN, PURPOSES, ROLES
@@ -24,8 +21,15 @@ from twinward.audit.reader import PermitT, ReadGuard
 from twinward.audit.rows import rows_of
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput
+from twinward.core.late_module import LateModule
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Category, TwinId
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LateModule("numpy")
 
 MAX_ROWS: Final = 500
 _STREAMED: Final = 256

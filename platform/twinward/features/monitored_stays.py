@@ -25,18 +25,22 @@ import hashlib
 import struct
 import zipfile
 from pathlib import Path
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from twinward.core.errors import BadInput
+from twinward.core.late_module import LateModule
 from twinward.features.icu_signals import SIGNALS
 
-Stay = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LateModule("numpy")
+
+Stay: TypeAlias = "NDArray[np.float32]"
 """One stay ``[hours, signals]`` in clinical units, NaN where nothing was charted."""
 
-Stays = NDArray[np.float32]
+Stays: TypeAlias = "NDArray[np.float32]"
 """Stays ``[patients, hours, signals]``."""
 
 MAX_HOURS: Final = 1024

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessContext, AccessControl, Permit
+from twinward.core.late_module import LateModule
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.models import QUALITIES
 from twinward.live.signals import Signal
 from twinward.live.storage.columns import Columns
 from twinward.live.storage.reader import SeriesReader
 from twinward.live.timeseries import Point, joined
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LateModule("numpy")
 
 MOST_AT_ONCE = 5_000
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
-
+from twinward.core.late_module import LateModule
 from twinward.core.sentences import sentence
 from twinward.live.errors import BadQuery
 from twinward.live.models import QUALITIES, Quality
 from twinward.live.storage.columns import Columns
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    np = LateModule("numpy")
 
 MAX_SPAN_MS: Final = 400 * 86_400_000
 MAX_POINTS: Final = 100_000

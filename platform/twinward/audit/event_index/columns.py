@@ -1,14 +1,23 @@
-"""The facts of events as columns of numbers; an event's row is its index in the log."""
+"""The facts of events as columns of numbers; an event's row is its index in the log.
+
+They are written into Python's arrays and read as numpy's, over the same memory: a node takes its log in by itself, and
+loads numpy when somebody searches it.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from array import array
+from typing import TYPE_CHECKING, Any, Final
 
 from twinward.audit.event_index.strings import Strings
+from twinward.core.late_module import LateModule
 from twinward.core.vocabulary import Action, Category, Purpose, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LateModule("numpy")
 
 ROLES: Final = tuple(Role)
 ACTIONS: Final = tuple(Action)
@@ -25,20 +34,22 @@ OPEN, ERASED, DAMAGED, QUIET, HIDDEN = range(5)
 NOBODY: Final = -1
 """The code where no text applies: an event about no twin, say."""
 
-_TYPES: Final[dict[str, Any]] = {
-    "state": np.uint8,
-    "at_ms": np.int64,
-    "agent": np.int32,
-    "role": np.int8,
-    "unit": np.int32,
-    "action": np.int8,
-    "purpose": np.int8,
-    "twin": np.int32,
-    "categories": np.uint64,
-    "permitted": np.bool_,
-    "reason": np.int32,
-    "detail": np.int32,
+_TYPES: Final = {
+    "state": "B",
+    "at_ms": "q",
+    "agent": "i",
+    "role": "b",
+    "unit": "i",
+    "action": "b",
+    "purpose": "b",
+    "twin": "i",
+    "categories": "Q",
+    "permitted": "b",
+    "reason": "i",
+    "detail": "i",
 }
+"""Codes of numbers, the same for ``array`` and for numpy."""
+_TRUTHS: Final = frozenset({"permitted"})
 _TEXTS: Final = ("agent", "unit", "twin", "reason", "detail")
 Row = tuple[int, int, int, int, int, int, int, int, int, bool, int, int]
 """One event's numbers, in the order of the columns."""
@@ -48,13 +59,13 @@ class Columns:
     """A growing table. What was read out of it stays as it was: growing makes new arrays."""
 
     def __init__(self, capacity: int = 0) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {
-            name: np.full(capacity, HIDDEN if name == "state" else NOBODY if name in _TEXTS else 0, dtype=kind)
+        self._arrays = {
+            name: array(kind, [HIDDEN if name == "state" else NOBODY if name in _TEXTS else 0]) * capacity
             for name, kind in _TYPES.items()
         }
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._arrays[name]
+        return np.frombuffer(self._arrays[name], "?" if name in _TRUTHS else _TYPES[name])
 
     @property
     def capacity(self) -> int:
@@ -66,15 +77,15 @@ class Columns:
         if rows <= self.capacity:
             return
         larger = Columns(max(rows, 1024, self.capacity + self.capacity // 4))
-        for name, array in self._arrays.items():
-            larger[name][: self.capacity] = array
+        for name, numbers in self._arrays.items():
+            larger._arrays[name][: self.capacity] = numbers
         self._arrays = larger._arrays
 
     def put(self, start: int, rows: list[Row]) -> None:
         """Write rows from ``start`` on."""
         self.reserve(start + len(rows))
-        for name, values in zip(_TYPES, zip(*rows, strict=True), strict=False):
-            self._arrays[name][start : start + len(rows)] = values
+        for (name, kind), values in zip(_TYPES.items(), zip(*rows, strict=True), strict=False):
+            self._arrays[name][start : start + len(rows)] = array(kind, values)
 
     def snapshot(self) -> Columns:
         """The arrays as they are now: rows are only ever added beside those that were handed out."""
@@ -85,15 +96,18 @@ class Columns:
     def forget(self, rows: NDArray[np.intp]) -> None:
         """Keep of these rows only that they were, when, and of whom: their events were erased."""
         for name in _TYPES.keys() - {"at_ms", "twin"}:
-            array = self._arrays[name].copy()
-            array[rows] = ERASED if name == "state" else NOBODY if name in ("agent", "unit", "reason", "detail") else 0
-            self._arrays[name] = array
+            self._arrays[name] = self._arrays[name][:]
+            self[name][rows] = (
+                ERASED if name == "state" else NOBODY if name in ("agent", "unit", "reason", "detail") else 0
+            )
 
     def compacted(self, strings: Strings) -> Strings:
         """The texts that a row still names, in a pool of their own; the columns name those from now on."""
         used = [np.flatnonzero(np.bincount(codes[codes >= 0], minlength=1)) for codes in map(self.__getitem__, _TEXTS)]
         kept, numbers = strings.only(np.unique(np.concatenate(used)).tolist())
         for name in _TEXTS:
-            codes = self._arrays[name]
-            self._arrays[name] = np.where(codes < 0, codes, numbers[codes])
+            codes = self[name]
+            self._arrays[name] = array(
+                _TYPES[name], np.where(codes < 0, codes, numbers[codes]).astype(np.int32).tobytes()
+            )
         return kept

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from twinward.audit.errors import LogTampered, ledger_translated
 from twinward.audit.event_index.columns import DAMAGED, ERASED, HIDDEN, NOBODY, OPEN, QUIET, Columns, Row
@@ -26,6 +24,7 @@ from twinward.audit.event_index.facts import facts_of
 from twinward.audit.event_index.selection import select, select_part
 from twinward.audit.event_index.strings import Strings
 from twinward.audit.queries import AccessQuery
+from twinward.core.late_module import LateModule
 from twinward.core.vocabulary import TwinId
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.formats.leaf import MINUTE_MS, Leaf, LeafKind
@@ -33,10 +32,15 @@ from twinward_ledger.formats.leaf import MINUTE_MS, Leaf, LeafKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from twinward.audit.events.sealer import EventSealer
     from twinward_ledger.log.log import Log
     from twinward_ledger.log.store import Entry
     from twinward_ledger.proofs.bundle import Opening
+else:
+    np = LateModule("numpy")
 
 AT_ONCE: Final = 20_000
 """Events that a query itself takes in, the newest, before it answers: below a second."""
@@ -200,8 +204,10 @@ class EventIndex:
         gone = {twin for twin in self._shredding if not self._sealer.has_key(twin)}
         self._gone |= gone
         codes = [code for code in map(self._strings.known, gone) if code is not None]
+        if not codes:
+            return
         start = self._start or 0
-        found = np.isin(self._columns["twin"][start : self._stop], codes) if codes else np.zeros(0, dtype=np.bool_)
+        found = np.isin(self._columns["twin"][start : self._stop], codes)
         rows = np.setdiff1d(np.flatnonzero(found) + start, self._unfiled)
         if len(rows):
             self._columns.forget(rows)

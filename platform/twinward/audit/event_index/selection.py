@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from twinward.audit.event_index.columns import (
     ACTION_CODES,
@@ -20,12 +17,19 @@ from twinward.audit.event_index.columns import (
 )
 from twinward.audit.event_index.strings import Strings
 from twinward.audit.queries import AccessQuery, Sort
+from twinward.core.late_module import LateModule
 from twinward.core.vocabulary import Action, Purpose, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LateModule("numpy")
 
 _AUDIT, _OFFICER = ACTION_CODES[Action.AUDIT], ROLE_CODES[Role.OFFICER]
 _GLASS, _EMERGENCY = ACTION_CODES[Action.BREAK_GLASS], PURPOSE_CODES[Purpose.EMERGENCY]
 _TEXT_COLUMNS: Final = ("agent", "unit", "reason", "detail")
-Mask = NDArray[np.bool_]
+Mask: TypeAlias = "NDArray[np.bool_]"
 
 
 def select(columns: Columns, strings: Strings, start: int, stop: int, query: AccessQuery) -> NDArray[np.intp]:

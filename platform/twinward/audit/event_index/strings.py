@@ -11,10 +11,15 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from twinward.core.late_module import LateModule
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LateModule("numpy")
 
 _END: Final = b"\n"
 PIECE_BYTES: Final = 1 << 20
@@ -67,7 +72,7 @@ class Strings:
         self._codes: dict[str, int] = {}
         self.texts: list[str] = []
         self._open = _Open((), bytearray(), array("q"))
-        self._counts = np.zeros(256, dtype=np.int64)
+        self._counts = array("q", bytes(8 * 256))
         """How often each byte stands in the full pieces."""
         self._found: OrderedDict[bytes, _Finding] = OrderedDict()
         """By word, in the pieces that were full when it was looked for."""
@@ -86,7 +91,8 @@ class Strings:
             self._open.text.extend(folded(text) + _END)
             if len(self._open.text) >= PIECE_BYTES:
                 full = self._open.pieces()
-                self._counts += np.bincount(full[-1].text, minlength=256)
+                counts = np.frombuffer(self._counts, np.int64)
+                counts += np.bincount(full[-1].text, minlength=256)
                 self._open = _Open(full, bytearray(), array("q"))
         return found
 
@@ -98,7 +104,7 @@ class Strings:
         """For each number, whether its text holds ``part``, letter case aside."""
         word = folded(part)
         pieces, wanted = self._open.pieces(), np.frombuffer(word, np.uint8)
-        rarest_first = np.argsort(self._counts[wanted], kind="stable")
+        rarest_first = np.argsort(np.frombuffer(self._counts, np.int64)[wanted], kind="stable")
         hits = np.zeros(pieces[-1].first + len(pieces[-1].begins), dtype=np.bool_)
         known = self._known_findings(word, hits)
         for piece in pieces:

@@ -12,11 +12,11 @@ its own line's. So one count over all of them says it of each; where the counts 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-import numpy as np
 
+from twinward.core.late_module import LateModule
 from twinward.core.vocabulary import Category
 from twinward.features.derivation import Measurement
 from twinward.fhir.bulk.observation_lines import (
@@ -32,6 +32,11 @@ from twinward.fhir.bulk.observation_lines import (
     leads_out,
 )
 from twinward.twins.models import BulkRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LateModule("numpy")
 
 _UNSET = msgspec.UNSET
 _QUOTE = ord('"')

@@ -13,18 +13,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-import numpy as np
-
 from twinward.core.clock import iso
+from twinward.core.late_module import LateModule
 from twinward.core.vocabulary import Category, RecordId, TwinId
 from twinward.live.models import QUALITIES, Quality
 from twinward.live.signals import BY_NAME, LOINC, Signal
 from twinward.live.storage.columns import Columns
 from twinward.live.storage.series import Run
 from twinward.live.timeseries import Samples, joined
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LateModule("numpy")
 
 LEAST_SAMPLED: Final = 4
 """Fewer values are told one by one."""

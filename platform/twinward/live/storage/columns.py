@@ -14,15 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from twinward.core.late_module import LateModule
 from twinward.live.models import Sample
 
-Times = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    np = LateModule("numpy")
+
+Times: TypeAlias = "npt.NDArray[np.int64]"
+Values: TypeAlias = "npt.NDArray[np.float64]"
 _MOST_DECIMALS: Final = 4
 _DOUBLES: Final = 255
 _EXACT: Final = 2**53
