@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import time
 
-import httpx
-
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.deadline import Connections
 from twinward_ledger.errors import (
@@ -47,6 +45,8 @@ class HttpWitness:
     """
 
     def __init__(self, key: VerifierKey, url: str, log: VerifierKey, *, timeout_s: float = TIMEOUT_S) -> None:
+        import httpx  # not for a log whose witnesses are all in its own process
+
         self.key = key
         self.url = url.rstrip("/")
         self._logs: tuple[VerifierKey, ...] = (log,)
@@ -121,6 +121,8 @@ class HttpWitness:
 
     def _exchange(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
         """One request; its status, media type and bounded body. The time limit is for all of it together."""
+        import httpx
+
         answer, until = bytearray(), time.monotonic() + self._timeout_s
         slow = WitnessSlow(f"did not answer within {self._timeout_s:g} s")
         traced = {"trace": self._connections.trace}

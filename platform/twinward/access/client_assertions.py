@@ -17,9 +17,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from joserfc import jws
-from joserfc.errors import JoseError
-
 from twinward.access.account_store import ClientKeyRecord
 from twinward.access.client_keys import ALGORITHMS, decoy, verifier
 from twinward.core import small_json
@@ -78,6 +75,9 @@ def read_assertion(text: str) -> Assertion:
 def require_signed(assertion: Assertion, keys: Iterable[ClientKeyRecord]) -> None:
     """Step 2. Raises ``AssertionRefused``."""
     found = next((one for one in keys if (one.kid, one.alg) == (assertion.kid, assertion.alg)), None)
+    from joserfc import jws  # slow to load: not before a client proves itself
+    from joserfc.errors import JoseError
+
     key = decoy(assertion.alg) if found is None else verifier(found)
     try:
         jws.deserialize_compact(assertion.text, key, algorithms=[assertion.alg])

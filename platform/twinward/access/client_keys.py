@@ -10,14 +10,14 @@ import json
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, Final
-
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
+from typing import TYPE_CHECKING, Any, Final
 
 from twinward.access.account_store import ClientKeyRecord
 from twinward.core import small_json
 from twinward.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey, RSAKey
 
 ALGORITHMS: Final = ("ES384", "RS384")
 """SMART App Launch 2, "Client Authentication: Asymmetric". Which one a key is for follows from the key alone."""
@@ -53,6 +53,8 @@ def require_distinct(keys: Iterable[ClientKeyRecord]) -> None:
 
 def verifier(kept: ClientKeyRecord) -> ECKey | RSAKey:
     """The key that checks signatures."""
+    from joserfc.jwk import ECKey, RSAKey
+
     values = json.loads(kept.jwk)
     return ECKey.import_key(values) if kept.alg == "ES384" else RSAKey.import_key(values)
 
@@ -60,6 +62,8 @@ def verifier(kept: ClientKeyRecord) -> ECKey | RSAKey:
 @cache
 def decoy(alg: str) -> ECKey | RSAKey:
     """A key that nobody signs by, for clients that are not there: they cost what those cost that are."""
+    from joserfc.jwk import ECKey, RSAKey
+
     if alg == "ES384":
         return ECKey.generate_key("P-384", private=False)
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
@@ -88,6 +92,9 @@ def _key(given: Any, number: int, now_ms: int) -> ClientKeyRecord:
 
 def _checked(given: dict[str, Any], number: int) -> tuple[str, dict[str, str]]:
     """The algorithm a key is for, and what is kept of it: its public numbers and nothing else."""
+    from joserfc.errors import JoseError
+    from joserfc.jwk import ECKey, RSAKey
+
     kind = given.get("kty")
     try:
         if kind == "EC" and given.get("crv") == "P-384":

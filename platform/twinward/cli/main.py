@@ -74,6 +74,8 @@ _ENTRY_POINT: Final = object()
 def run() -> None:
     """Entry point: the exit code says what went wrong (see twinward/core/errors.py), and nobody sees a traceback."""
     os.umask(0o077)  # whatever a command writes is for this user alone
+    # No package that happens to be installed looks on while pydantic reads what it is given; nor is one looked for.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     standard_streams.prepare()
     try:
         try:

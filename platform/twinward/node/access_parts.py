@@ -113,6 +113,8 @@ class AccessParts(StoreParts):
     @part
     def hospital_sign_in(self) -> HospitalSignIn | None:
         """Signing in by the hospital's OpenID provider; None where the settings name none."""
+        if not self.settings.oidc_issuer:
+            return None
         from twinward.access.oidc.hospital_sign_in import hospital_sign_in
 
         return hospital_sign_in(self.settings, self.accounts, self.sign_in_store, self.keyring, self.clock)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -22,9 +22,11 @@ from twinward.core.private_files import write_private
 from twinward.core.turns import Turn
 from twinward.core.vocabulary import TwinId
 from twinward.node.home import COHORT_LIFE_LOCK
-from twinward.similarity.interfaces import FeatureSource
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
+
+if TYPE_CHECKING:
+    from twinward.similarity.interfaces import FeatureSource
 
 LIFE_FILE: Final = "cohort-life.sealed"
 _AAD: Final = b"twinward/cohort-life/1"

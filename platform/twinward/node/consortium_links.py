@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium, WitnessCard, founder_of
@@ -22,9 +23,11 @@ from twinward_ledger.errors import MalformedPolicy
 from twinward_ledger.formats.note import VerifierKey
 from twinward_ledger.formats.policy import MAX_POLICY_BYTES, Group, PolicyWitness, QuorumPolicy
 from twinward_ledger.stores.witness_state import WitnessState
-from twinward_ledger.witness.client import HttpWitness
 from twinward_ledger.witness.interfaces import WitnessPeer
 from twinward_ledger.witness.witness import Witness
+
+if TYPE_CHECKING:
+    from twinward_ledger.witness.client import HttpWitness
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,8 @@ def _policy_of(settings: Settings) -> QuorumPolicy | None:
 
 def _witnesses_at(policy: QuorumPolicy, log: VerifierKey, timeout_s: float) -> tuple[HttpWitness, ...]:
     """The witnesses of a policy that have a URL, as one log asks them. Raises ``BadInput`` if they are no quorum."""
+    from twinward_ledger.witness.client import HttpWitness  # httpx: not where all witnesses sign in this process
+
     if policy.logs and log not in {key for key, _ in policy.logs}:
         raise BadInput(f"the quorum policy lists other logs than {log}", hint="add a log line with this key")
     asked = [one for one in policy.witnesses if one.url]

@@ -30,14 +30,12 @@ class HospitalSignIn:
 
 def hospital_sign_in(
     settings: Settings, accounts: Accounts, store: SignInStore, keys: EventKeys, clock: Clock
-) -> HospitalSignIn | None:
-    """As the settings have it; None where they name no issuer.
+) -> HospitalSignIn:
+    """As settings that name an issuer have it.
 
     Raises:
         BadInput: the client's name is missing, or its secret cannot be read.
     """
-    if not settings.oidc_issuer:
-        return None
     if not settings.oidc_client_id:
         raise BadInput("oidc_issuer is set and oidc_client_id is not", hint="what is this node called there?")
     file = settings.oidc_client_secret_file
