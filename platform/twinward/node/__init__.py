@@ -24,6 +24,7 @@ A node's home holds, on the embedded defaults:
 ``study-journal.db``    where the studies stand that this node coordinates
 ``studies.db``          which rounds of which studies this hospital answered: none is answered twice; in no backup
 ``status.sealed``       what `node status` found last, sealed; shown again until a file of the home changes
+``agreed.sealed``       what the contracts said to it last, sealed; said again until the chain's file changes
 ``studies.begin``       from which reservation on it knows: what was reserved before is refused (ADR 67)
 ``approvals/``          studies that this hospital's officer approved, each signed by its study key
 ``consortium.json``     where the contracts are

@@ -40,6 +40,8 @@ from twinward_crypto.errors import CryptoError
 from twinward_crypto.keys import TenantId
 
 NOTE_FILE: Final = "status.sealed"
+AGREED_FILE: Final = "agreed.sealed"
+"""What the contracts alone said last: see ``agreed_note``."""
 SEED: Final = b"twinward/status-note/1"
 """Separates the key that seals it from all others of the hospital (``consortium.identity``)."""
 OLDEST_MS: Final = 600_000
@@ -47,7 +49,7 @@ JUST_NOW_NS: Final = 50_000_000
 """A file system tells times no finer than the kernel's tick, 10 ms at most."""
 MOST_FILES: Final = 10_000
 _MOST_BYTES: Final = 1 << 20
-_DAY_MS: Final = 86_400_000
+DAY_MS: Final = 86_400_000
 
 
 class _NotKept(Exception):
@@ -110,7 +112,7 @@ def noted_status(settings: Settings, now_ms: int) -> NotedStatus | None:
         note, kept = NotedStatus(**told["status"]), Basis(**told["basis"])
     except (OSError, CryptoError, TwinwardError, ValueError, TypeError, KeyError):
         return None
-    fresh = 0 <= now_ms - note.at_ms <= OLDEST_MS and now_ms // _DAY_MS == note.at_ms // _DAY_MS
+    fresh = 0 <= now_ms - note.at_ms <= OLDEST_MS and now_ms // DAY_MS == note.at_ms // DAY_MS
     return note if fresh and kept == basis else None
 
 
@@ -161,16 +163,16 @@ def _states(settings: Settings) -> Iterator[tuple[str, tuple[int, ...]]]:
             found, count = os.lstat(path), count + 1
             if count > MOST_FILES or stat.S_ISLNK(found.st_mode):
                 raise _NotKept("too many files, or one that is elsewhere")
-            if not _says_nothing(name, found):
-                yield path, _state(found)
+            if not says_nothing(name, found):
+                yield path, state_of(found)
     for field in sorted(type(settings).model_fields):
         value = getattr(settings, field)
         if isinstance(value, Path) and field != "home":
-            yield field, _state((home / value).stat())
+            yield field, state_of((home / value).stat())
 
 
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    """The last is when anything of it was changed."""
+def state_of(found: os.stat_result) -> tuple[int, ...]:
+    """A file's; the last number is when anything of it was changed."""
     return found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
@@ -178,7 +180,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _says_nothing(name: str, found: os.stat_result) -> bool:
+def says_nothing(name: str, found: os.stat_result) -> bool:
     """What reading alone changes: SQLite's index of a write-ahead log, a log that is empty, the server's lock."""
     empty = name.endswith("-wal") and not found.st_size
-    return empty or name.endswith(("-shm", UNFINISHED)) or name in (NOTE_FILE, LOCK_FILE)
+    return empty or name.endswith(("-shm", UNFINISHED)) or name in (NOTE_FILE, AGREED_FILE, LOCK_FILE)

@@ -185,11 +185,15 @@ def test_status_asks_the_chain_and_no_more_and_where_nothing_changed_not_even_th
     assert code == 0, said
     kept = [one for one in STORES if one != "twinward.vault"]  # its errors are named by every command
     assert _of(loaded, *CHAIN, *kept, *WITNESSES, *SIMILARITY, *TRAINING, *SERVER) == []
-    change = (
-        "from twinward.core.config import *; from twinward.node import open_node; from pathlib import Path; import sys"
-    )
-    change += "\nwith open_node(Path(sys.argv[1])) as node: node.consortium.grant_queries('acme', 41)"
-    subprocess.run([sys.executable, "-c", change, str(home)], check=True, timeout=120)  # by another process
+    opened = "from twinward.node import open_node; from pathlib import Path; import sys"
+    opened += "\nwith open_node(Path(sys.argv[1])) as node: "
+    by_another = [sys.executable, "-c", opened + "node.heartbeat()", str(home)]
+    subprocess.run(by_another, check=True, timeout=120)
+    _, _, loaded = _loaded("node", "status", "--home", str(home))
+    assert "sqlalchemy" in loaded  # the log grew, so the node is asked; the chain is not
+    assert _of(loaded, "eth", "web3", "eth_abi", "py_ecc", *SIMILARITY, "torch", "opacus", "flwr", *SERVER) == []
+    by_another = [sys.executable, "-c", opened + "node.consortium.grant_queries('acme', 41)", str(home)]
+    subprocess.run(by_another, check=True, timeout=120)
     _, _, loaded = _loaded("node", "status", "--home", str(home))
     assert {"eth", "sqlalchemy"} <= loaded
 

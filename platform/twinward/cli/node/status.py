@@ -118,12 +118,13 @@ def _print_agreed(shown: dict[str, Any]) -> None:
 
 def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
     """How things stand, and why the contracts cannot be read where they cannot. The contracts are asked once."""
+    from twinward.overview.agreed_note import agreed_again
     from twinward.overview.doctor import chain_answers, failed
-    from twinward.overview.status import agreed_status, own_status
+    from twinward.overview.status import own_status
 
     own = own_status(node).shown()
     try:
-        agreed = agreed_status(node)
+        agreed = agreed_again(node)
         return own | _condition(node, chain_answers(agreed)) | agreed.shown(node.clock.now_ms()), None
     except (Conflict, Unavailable) as error:
         told = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
