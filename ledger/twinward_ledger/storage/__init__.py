@@ -7,7 +7,7 @@ hot paths speak to the driver (log, completeness map, chain) open a raw connecti
 This room imports neither alembic nor a driver before one is needed: see ``migrations``.
 """
 
-from twinward_ledger.storage.columns import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, table_of, upsert
+from twinward_ledger.storage.columns import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, table_of, upsert, upsert_all
 from twinward_ledger.storage.database import Database, Watch, open_database
 from twinward_ledger.storage.schema import Schema
 
@@ -23,4 +23,5 @@ __all__ = [
     "open_database",
     "table_of",
     "upsert",
+    "upsert_all",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,12 @@ class AsStored(LargeBinary):
 def upsert(connection: Connection, table: Table, **values: object) -> None:
     """Put a row in the place of the one with the same key, if there is one."""
     connection.execute(_upsert_of(connection.dialect.name, table, tuple(values)), values)
+
+
+def upsert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """The same of many rows, which all have the same columns."""
+    if rows:
+        connection.execute(_upsert_of(connection.dialect.name, table, tuple(rows[0])), [dict(one) for one in rows])
 
 
 @lru_cache(maxsize=256)

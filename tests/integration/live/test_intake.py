@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -310,6 +312,40 @@ def test_batches_of_several_sources_are_taken_together_or_not_at_all(
     assert [outcomes(some) for some in again.values()] == [[Outcome.DUPLICATE]] * 2
     with pytest.raises(BadInput):
         ward.live.intake.take_several(FILING, made | {"no name": []})
+
+
+def test_batches_that_wait_share_a_commit_and_each_sender_is_told_of_its_own(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = ward.admit("ann")
+    made = {name: read_lines(json.dumps(ward.line(60 + place, subject="Patient/ann")).encode())
+            for place, name in enumerate(("a", "b", "c"))}  # fmt: skip
+    made["full"] = read_lines(json.dumps(ward.line(62)).encode())
+    monkeypatch.setattr(quarantine, "MOST_OF_SOURCE", 0)
+    contexts = {name: replace(FILING, principal=replace(FILING.principal, id=f"gateway-{name}")) for name in made}
+    commits: list[int] = []
+    together = intake.commit_together
+
+    def watched(database: LiveDatabase, jobs: Sequence[Any], work: Any) -> None:
+        commits.append(len(jobs))
+        together(database, jobs, work)
+
+    monkeypatch.setattr(intake, "commit_together", watched)
+    with ThreadPoolExecutor(4) as pool:
+        with ward.database.writing():  # nobody gets on
+            asked = {
+                name: pool.submit(ward.live.intake.take, contexts[name], name, batch) for name, batch in made.items()
+            }
+            while len(ward.live.intake._shared._waiting) < 3:
+                time.sleep(0.001)
+        assert [outcomes(asked[name].result(10)) for name in "abc"] == [[Outcome.STORED]] * 3
+        with pytest.raises(QuarantineFull):
+            asked["full"].result(10)
+    assert sum(commits) == 4
+    assert max(commits) == 3, "who waited was done at once"
+    now = ward.clock.now_ms()
+    shown = ward.live.series(CARING, ann, "heart_rate", Span(now - HOUR, now + 1))
+    assert sorted(one.value for one in shown) == [60, 61, 62]
 
 
 def test_too_many_at_once_are_told_to_come_again(ward: Ward) -> None:

@@ -18,7 +18,7 @@ from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.live.alerts.models import Alert
-from twinward.live.alerts.monitor import Change, Measurement, Monitor
+from twinward.live.alerts.monitor import Change, Measurement, Monitor, MonitorState
 from twinward.live.alerts.notices import ESCALATED, RAISED, Notice
 from twinward.live.alerts.rules import Rules
 from twinward.live.models import Placed, Quality
@@ -73,14 +73,16 @@ class Watch:
                 found = [Measurement(at.time_ms, name, at.value) for at in one.samples() if at.time_ms >= oldest_ms]
                 if found:
                     by_twin.setdefault(one.twin, []).extend(found)
+        kept, followed = tables.alerts.monitors(list(by_twin)), list[tuple[TwinKeys, MonitorState]]()
         for twin, measurements in by_twin.items():
             keys = self._parts.keyring.keys(twin)
             try:
-                monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
+                monitor = Monitor(self._in_force, tables.alerts.opened(keys, kept.get(twin)))
                 self.note(tables, keys, list(monitor.follow(measurements)))
-                tables.alerts.put_monitor(keys, monitor.state)
+                followed.append((keys, monitor.state))
             except RecordDamaged:  # somebody altered it: no other patient's readings wait for that, nor are these lost
                 log.warning("live_rules_stand_still")
+        tables.alerts.put_monitors(followed)
 
     def raise_alert(self, tables: Tables, keys: TwinKeys, alert: Alert) -> bool:
         """Store an alert that no rule made, and tell of it. False where consent keeps the node from it."""

@@ -15,17 +15,18 @@ not, and the sender still has it. Steps 2 to 6 hold the database's write lock: a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from twinward.access.interfaces import AccessContext
-from twinward.core.errors import NotFound, Unavailable
+from twinward.core.errors import NotFound
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.assignments import AssignmentLine
-from twinward.live.errors import MessageConflict, MessageRefused, QuarantineFull
+from twinward.live.errors import MessageConflict, MessageRefused
+from twinward.live.intake.commits import commit_together
 from twinward.live.intake.lines import Fault, require_name
 from twinward.live.intake.permits import Wanted, WritePermits
 from twinward.live.intake.placing import Placer, Unplaced
@@ -42,7 +43,7 @@ from twinward.live.storage.sources import SourceAt
 MOST_WAITING: Final = 16
 """Batches that wait for their turn, of one account half of them; one more is told to come again."""
 MOST_TOGETHER: Final = 32
-"""Messages that share a commit."""
+"""Messages, or senders' batches, that share a commit."""
 MOST_MESSAGES: Final = 64
 """Messages that wait for theirs, two commits' worth, of one account one; one more is told to come again."""
 Item = Reading | Fault
@@ -64,6 +65,11 @@ class _Batch:
     placed: list[tuple[int, Placed]] = field(default_factory=list)
     held: list[tuple[int, Held]] = field(default_factory=list)
 
+    def look_up(self, devices: Collection[str]) -> None:
+        """Find devices, all at once."""
+        self.devices = self.tables.devices.find_all(devices)
+        self.lines = {name: one.line for name, one in self.devices.items()}
+
     def line_of(self, device: str) -> AssignmentLine:
         """A device's assignments as this transaction sees them."""
         if device not in self.lines:
@@ -84,6 +90,17 @@ class _Job:
     error: Exception | None = None
 
 
+@dataclass(slots=True)
+class _Batches:
+    """Batches of one sender, of a source each."""
+
+    context: AccessContext
+    batches: Mapping[str, Sequence[Item]]
+    subjects: Mapping[str, TwinId]
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    error: Exception | None = None
+
+
 class Intake:
     """Takes batches in. Safe to share between threads; processes take turns by the database.
 
@@ -99,6 +116,7 @@ class Intake:
         self._batches = Turns(MOST_WAITING, 0, "batches", MOST_WAITING // 2)
         self._messages = Turns(MOST_MESSAGES, 0, "messages", MOST_MESSAGES // 2)
         self._watcher = watcher
+        self._shared = Together[_Batches](self._take_batches, MOST_TOGETHER)
         self._lock = threading.Lock()
         self._together: dict[tuple[AccessContext, str], Together[_Job]] = {}
 
@@ -122,12 +140,22 @@ class Intake:
             require_name(source, "source")
         self.require(context)
         subjects = self._subjects_of([one for items in batches.values() for one in items])
-        account = context.principal.id
-        with self._batches.one(account), self._parts.database.writing() as tables:
-            return {
-                source: self._taken(tables, tables.sources.find(account, source), context, items, subjects)
-                for source, items in batches.items()
-            }
+        job = _Batches(context, batches, subjects)
+        with self._batches.one(context.principal.id):
+            self._shared.done(job)
+        if job.error is not None:
+            raise job.error
+        return job.answers
+
+    def _take_batches(self, jobs: Sequence[_Batches]) -> None:
+        commit_together(self._parts.database, jobs, self._take_some)
+
+    def _take_some(self, tables: Tables, jobs: Sequence[_Batches]) -> None:
+        for job in jobs:
+            job.answers = {}  # of a try that failed
+            for source, items in job.batches.items():
+                at = tables.sources.find(job.context.principal.id, source)
+                job.answers[source] = self._taken(tables, at, job.context, items, job.subjects)
 
     def take_message(
         self, context: AccessContext, source: str, message: MessageId, items: Sequence[Item]
@@ -162,23 +190,10 @@ class Intake:
             return together
 
     def _take_jobs(self, context: AccessContext, source: str, jobs: Sequence[_Job]) -> None:
-        """Messages in one transaction; where that fails each by itself, so that its sender alone is told of it."""
-        if len(jobs) > 1:
-            try:
-                with self._parts.database.writing() as tables:
-                    self._take_messages(tables, context, source, jobs)
-                return
-            except Exception as error:  # noqa: BLE001 - it is raised again by what is to blame
-                if isinstance(error, Unavailable) and not isinstance(error, QuarantineFull):
-                    for job in jobs:  # the database or the log: each by itself would wait for it as long
-                        job.error = error
-                    return
-        for job in jobs:
-            try:
-                with self._parts.database.writing() as tables:
-                    self._take_messages(tables, context, source, [job])
-            except Exception as error:  # noqa: BLE001 - raised again by whoever waits for this job
-                job.error = error
+        """Messages in one transaction, where none fails."""
+        commit_together(
+            self._parts.database, jobs, lambda tables, some: self._take_messages(tables, context, source, some)
+        )
 
     def _take_messages(self, tables: Tables, context: AccessContext, source: str, jobs: Sequence[_Job]) -> None:
         at, now_ms = tables.sources.find(context.principal.id, source), self._parts.clock.now_ms()
@@ -265,6 +280,7 @@ class Intake:
     def _sort(self, batch: _Batch, items: Sequence[Item], subjects: Mapping[str, TwinId]) -> None:
         """Each item to what is placed, held or answered already. Nothing is settled yet."""
         settled, met = batch.source.state.settled(), set[int]()
+        batch.look_up({one.device for one in items if isinstance(one, Reading) and one.device})
         placer = Placer(subjects, batch.line_of, batch.now_ms)
         for number, one in enumerate(items):
             if one.seq is None:
@@ -347,8 +363,8 @@ class Intake:
         state.stored += len(storing)
         state.quarantined += len(holding)
         state.duplicates += sum(one.outcome is Outcome.DUPLICATE for one in batch.answers)
-        state.heard_ms = batch.now_ms
-        _note_lag(batch)
+        ends = [one.reading.time_ms + (len(one.values) - 1) * one.reading.period_ms for _, one in storing]
+        state.heard(batch.now_ms, max(ends, default=None))
         batch.tables.sources.put(batch.source)
 
     def _seal(self, batch: _Batch, permitted: Sequence[tuple[int, Placed]]) -> None:
@@ -365,23 +381,13 @@ class Intake:
             if one.reading.device and not one.reading.subject:
                 last_ms = one.reading.time_ms + (len(one.values) - 1) * one.reading.period_ms
                 last_of[one.reading.device] = max(last_ms, last_of.get(one.reading.device, 0))
+        changed = []
         for device, last_ms in last_of.items():
             before = batch.devices[device]
             line = before.line.placed(last_ms)
             if line.placed_until_ms != before.line.placed_until_ms:
-                batch.tables.devices.put(DeviceAt(device, line, before.tag, before.revision))
+                changed.append(DeviceAt(device, line, before.tag, before.revision))
+        batch.tables.devices.put_all(changed)
 
 
 _REFUSED: Final = Answer(None, Outcome.REFUSED, Reason.MALFORMED)
-_FORGETS: Final = 10
-
-
-def _note_lag(batch: _Batch) -> None:
-    """Follow the least delay: down at once, up slowly."""
-    times = [one.reading.time_ms + (len(one.values) - 1) * one.reading.period_ms for _, one in batch.placed]
-    if not times:
-        return
-    state, least = batch.source.state, batch.now_ms - max(times)
-    if state.lag_ms is not None and least > state.lag_ms:
-        least = state.lag_ms + (least - state.lag_ms) // _FORGETS
-    state.lag_ms = least

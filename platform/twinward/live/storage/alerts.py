@@ -5,8 +5,8 @@ Alerts of doses are sealed under the key for medications. A row that does not op
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, select
@@ -21,16 +21,24 @@ from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import length_prefixed
 from twinward_crypto.padding import pad, unpad
-from twinward_ledger.storage import table_of, upsert
+from twinward_ledger.storage import table_of, upsert, upsert_all
 
 _ALERT: Final = b"twinward/live-alert/1\x00"
 _MONITOR: Final = b"twinward/live-monitor/1\x00"
 _alerts = table_of(AlertRow)
 _monitors = table_of(MonitorRow)
-_monitor = select(_monitors).where(_monitors.c.twin == bindparam("wanted"))
+_monitor = select(_monitors).where(_monitors.c.twin.in_(bindparam("wanted", expanding=True)))
+_AT_ONCE: Final = 500
 EVERY: Final = (Category.MONITORING, Category.MEDICATIONS)
 """What alerts are of."""
 S = TypeVar("S", Alert, MonitorState)
+
+
+class Remembered(NamedTuple):
+    """What a monitor remembers of a twin, as it is kept."""
+
+    category_tag: bytes
+    sealed: object
 
 
 class AlertRows:
@@ -41,16 +49,37 @@ class AlertRows:
 
     def monitor(self, keys: TwinKeys) -> MonitorState:
         """What is remembered of a twin; nothing where that was shredded. Raises ``RecordDamaged``."""
-        row = self._connection.execute(_monitor, {"wanted": keys.twin}).first()
-        if row is None or row.category_tag != keys.category_tag(Category.MONITORING):
+        return self.opened(keys, self.monitors([keys.twin]).get(keys.twin))
+
+    def monitors(self, twins: Sequence[TwinId]) -> dict[TwinId, Remembered]:
+        """What is remembered of many, as it is kept."""
+        found: dict[TwinId, Remembered] = {}
+        for first in range(0, len(twins), _AT_ONCE):
+            rows = self._connection.execute(_monitor, {"wanted": list(twins[first : first + _AT_ONCE])})
+            found |= {TwinId(row.twin): Remembered(row.category_tag, row.sealed) for row in rows}
+        return found
+
+    def opened(self, keys: TwinKeys, kept: Remembered | None) -> MonitorState:
+        """One of those, opened. As ``monitor``."""
+        if kept is None or kept.category_tag != keys.category_tag(Category.MONITORING):
             return MonitorState()
-        return _opened(MonitorState, keys, row.sealed, _MONITOR, keys.twin)
+        return _opened(MonitorState, keys, kept.sealed, _MONITOR, keys.twin)
 
     def put_monitor(self, keys: TwinKeys, state: MonitorState) -> None:
         """Remember of a twin."""
-        tag = keys.category_tag(Category.MONITORING)
-        sealed = _sealed(keys, msgspec.json.encode(state), _MONITOR, keys.twin)
-        upsert(self._connection, _monitors, twin=keys.twin, category_tag=tag, sealed=sealed)
+        self.put_monitors([(keys, state)])
+
+    def put_monitors(self, some: Sequence[tuple[TwinKeys, MonitorState]]) -> None:
+        """Remember of many."""
+        rows = [
+            {
+                "twin": keys.twin,
+                "category_tag": keys.category_tag(Category.MONITORING),
+                "sealed": _sealed(keys, msgspec.json.encode(state), _MONITOR, keys.twin),
+            }
+            for keys, state in some
+        ]
+        upsert_all(self._connection, _monitors, rows)
 
     def monitored(self) -> list[TwinId]:
         """Every twin of which something is remembered."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from twinward.audit.interfaces import EventKeys
 from twinward.live.assignments import Assignment, AssignmentLine
 from twinward.live.storage.tables import DeviceRow
 from twinward.live.storage.tenant_rows import TenantSeal
-from twinward_ledger.storage import table_of, upsert
+from twinward_ledger.storage import table_of, upsert_all
 
 _rows = table_of(DeviceRow)
+_find = select(_rows).where(_rows.c.tag.in_(bindparam("wanted", expanding=True)))
+_AT_ONCE: Final = 500
 
 
 class _Kept(msgspec.Struct):
@@ -42,17 +46,30 @@ class DeviceRows:
 
     def find(self, device: str) -> DeviceAt:
         """A device as it is now; an unheard-of one was never assigned. Raises ``StoreAltered``."""
-        tag = self._keys.tag("live-device", device)
-        row = self._connection.execute(select(_rows).where(_rows.c.tag == tag)).first()
-        if row is None:
-            return DeviceAt(device, AssignmentLine(), tag, 0)
-        return self._opened(row.tag, row.revision, row.sealed)
+        return self.find_all([device])[device]
+
+    def find_all(self, devices: Collection[str]) -> dict[str, DeviceAt]:
+        """The same of many, each under its name. Raises ``StoreAltered``."""
+        tags = {self._keys.tag("live-device", device): device for device in devices}
+        found = {device: DeviceAt(device, AssignmentLine(), tag, 0) for tag, device in tags.items()}
+        names = list(tags)
+        for first in range(0, len(names), _AT_ONCE):
+            for row in self._connection.execute(_find, {"wanted": names[first : first + _AT_ONCE]}):
+                found[tags[row.tag]] = self._opened(row.tag, row.revision, row.sealed)
+        return found
 
     def put(self, at: DeviceAt) -> None:
         """Store what became of a device that was read in this transaction."""
+        self.put_all([at])
+
+    def put_all(self, some: Sequence[DeviceAt]) -> None:
+        """The same of many."""
+        upsert_all(self._connection, _rows, [self._row(one) for one in some])
+
+    def _row(self, at: DeviceAt) -> dict[str, object]:
         kept = _Kept(at.device, list(at.line.assignments), at.line.placed_until_ms)
-        sealed = self._seal.seal(kept, at.tag, at.revision + 1)
-        upsert(self._connection, _rows, tag=at.tag, revision=at.revision + 1, sealed=sealed)
+        revision = at.revision + 1
+        return {"tag": at.tag, "revision": revision, "sealed": self._seal.seal(kept, at.tag, revision)}
 
     def all(self) -> list[DeviceAt]:
         """Every device, by name. Raises ``StoreAltered``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, bindparam, select
@@ -14,6 +15,7 @@ from twinward.live.storage.tenant_rows import TenantSeal
 from twinward_ledger.storage import table_of, upsert
 
 _rows = table_of(SourceRow)
+_FORGETS: Final = 10
 _find = select(_rows).where(_rows.c.tag == bindparam("wanted"))
 
 
@@ -42,6 +44,16 @@ class SourceState(msgspec.Struct):
     def settled(self) -> SequenceSet:
         """The numbers that are settled."""
         return SequenceSet(self.ranges)
+
+    def heard(self, now_ms: int, measured_ms: int | None) -> None:
+        """Something was settled, of which the newest was measured at a moment. The lag: down at once, up slowly."""
+        self.heard_ms = now_ms
+        if measured_ms is None:
+            return
+        least = now_ms - measured_ms
+        if self.lag_ms is not None and least > self.lag_ms:
+            least = self.lag_ms + (least - self.lag_ms) // _FORGETS
+        self.lag_ms = least
 
 
 @dataclass(frozen=True, slots=True)
