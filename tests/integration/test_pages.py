@@ -47,7 +47,16 @@ def filled(home: Path) -> None:
             ),
         ),
         ("exchange.md", ("offer 1: 5 of 5", "transfer 1: 2 ventilator", "received", "settled", "mean of 20 runs")),
-        ("outbreak.md", ("7 days of flu-week", "alert 1 is raised: influenza", "later on average")),
+        (
+            "outbreak.md",
+            (
+                "7 days of flu-week",
+                "alert 1 is raised: influenza",
+                "of 54 days that are known",
+                "exit code 4: a week is too little",
+                "later on average",
+            ),
+        ),
         ("own-data.md", ("900 patients", "nothing registered", "wrote blood-1.html", "wrote blood-1.onnx", "AUROC 0.")),
         ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),
     ],

@@ -219,11 +219,11 @@ NOUNS: Final = (
     ),
     Noun(
         "outbreak",
-        "See outbreaks together: release daily counts, judge their sums, raise alerts.",
+        "See outbreaks together: release daily counts, judge and forecast their sums, raise alerts.",
         {"open": "outbreak:open_", "raise": "outbreak:raise_"}
         | {verb: f"outbreak:{verb}" for verb in ("watch", "alerts", "end", "simulate")}
         | {verb: f"outbreak_periods:{verb}" for verb in ("invite", "approve", "reserve", "release", "periods")}
-        | {"sum": "outbreak_periods:sum_"},
+        | {"sum": "outbreak_periods:sum_", "forecast": "outbreak_forecast:forecast"},
     ),
     Noun(
         "exchange",

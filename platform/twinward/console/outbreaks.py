@@ -1,4 +1,4 @@
-"""The console's page of outbreaks: alerts in force, periods of daily counts, what they cost; approving one.
+"""The console's page of outbreaks: alerts in force, forecasts, periods of daily counts, their cost; approving one.
 
 An invitation is pasted, read in plain words, and approved from there; nothing of it is kept before it is approved.
 """
@@ -49,7 +49,8 @@ def add_outbreaks(router: APIRouter, console: Console) -> None:
 def _add_page(router: APIRouter, console: Console) -> None:
     @router.get("/outbreaks")
     def outbreaks(request: Request) -> Response:
-        from twinward.overview.outbreaks import outbreak_standing
+        from twinward.console.outbreak_forecasts import AHEAD, shown_forecast
+        from twinward.overview.outbreaks import forecasts_of, outbreak_standing
 
         session = console.sessions.officer(request)
         console.permit(session, "outbreaks")
@@ -61,6 +62,7 @@ def _add_page(router: APIRouter, console: Console) -> None:
             periods=_PERIODS.arranged(request, found.periods).shown(_period),
             alerts=_ALERTS.arranged(request, found.alerts).shown(_alert),
             left=found.left,
+            forecasts=[shown_forecast(one) for one in forecasts_of(console.node, AHEAD)],
             most=MOST_BYTES,
         )
 

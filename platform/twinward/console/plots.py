@@ -126,6 +126,67 @@ def over_time(curve: Curve, unit: str, say: str) -> Markup:
     return _coloured(drawn, say)
 
 
+@dataclass(frozen=True, slots=True)
+class Fan:
+    """What was, and what is expected with intervals: plain values, by days since 1970.
+
+    Attributes:
+        known: days and what was seen on them.
+        days: those ahead, that follow each other.
+        middle: what is expected of each.
+        half, most: within what it lies with one half of the probability, and with nearly all.
+        ticks: days, and what stands there.
+        words: what stands at the other axis.
+        german: numbers have a point for their thousands, not a comma.
+    """
+
+    known: tuple[tuple[int, int], ...]
+    days: tuple[int, ...]
+    middle: tuple[int, ...]
+    half: tuple[tuple[int, int], ...]
+    most: tuple[tuple[int, int], ...]
+    ticks: tuple[tuple[int, str], ...]
+    words: str
+    german: bool = False
+
+
+@lru_cache(maxsize=64)
+def fan(drawn: Fan, say: str) -> Markup:
+    """Dots that were seen, and a line ahead in two bands; the dashed line is where what is known ends.
+
+    The axis of numbers ends a little above what was seen and what is expected, where a band reaches further it leaves
+    the picture: the table has its numbers.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    seen = [count for _, count in drawn.known]
+    lowest, highest = min(0, *seen), 1.15 * max(*seen, 2 * max(drawn.middle), max(high for _, high in drawn.half), 4)
+    with _DRAWING:
+        figure = Figure(figsize=(6.4, 2.5), layout="constrained")
+        axes = figure.add_subplot()
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_color(_SOFT)
+        axes.tick_params(colors=_SOFT, labelsize=9)
+        for band, strength in ((drawn.most, 0.18), (drawn.half, 0.3)):
+            low, high = ([min(max(one[end], lowest), highest) for one in band] for end in (0, 1))
+            axes.fill_between(drawn.days, low, high, color=_BAR, alpha=strength, linewidth=0)
+        axes.plot(drawn.days, drawn.middle, color=_BAR, linewidth=2)
+        axes.plot([day for day, _ in drawn.known], seen, color=_BAR, linewidth=0, marker=".", markersize=5)
+        axes.axvline(drawn.days[0] - 0.5, color=_SOFT, linewidth=1, linestyle="--")
+        axes.set_ylim(lowest, highest)
+        axes.set_xlim(min(drawn.known[0][0], drawn.days[0]) - 1, drawn.days[-1] + 1)
+        axes.set_xticks([at for at, _ in drawn.ticks], [label for _, label in drawn.ticks])
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        point = "." if drawn.german else ","
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", point)))
+        axes.set_ylabel(drawn.words, color=_SOFT, fontsize=9)
+        picture = _svg(figure)
+    return _coloured(picture, say)
+
+
 def _svg(figure: object) -> str:
     from io import StringIO
 

@@ -4,6 +4,7 @@ TwinwardError
 ├── BadInput ─ OutbreakInvalid          what was entered is no statement, series of counts, or hospital's signature
 ├── Conflict
 │   ├── NoOutbreakContract              the consortium has none yet
+│   ├── NothingToForecast               sums that say nothing of the days that follow; says why
 │   ├── ReleaseRefused                  a period or day that is not released, or not yet
 │   │   └── ReleaseForgotten            this home lacks what it released of a period: nothing more is released of it
 │   └── AlertRefused                    the contract refuses it; says why
@@ -26,6 +27,10 @@ class OutbreakInvalid(BadInput):
 
 class NoOutbreakContract(Conflict):
     """The consortium has no contract for alerts yet."""
+
+
+class NothingToForecast(Conflict):
+    """Sums that say nothing of the days that follow: too few, too old, or no more than their noise."""
 
 
 class ReleaseRefused(Conflict):

@@ -1,7 +1,8 @@
 """``outbreak.db``: which periods this hospital agreed on, what it counted of them, and whom: sealed.
 
-Three tables of sealed rows (``core.sealed_rows``), found by a period's fingerprint, and there by the day or by a blind
-tag of the patient. How many days were counted, and how many patients, shows in the number of rows; nothing else does.
+Four tables of sealed rows (``core.sealed_rows``), found by a period's fingerprint, and there by the day or by a blind
+tag of the patient; the fourth has the sums of all hospitals, where this one added up. How many days were counted, and
+how many patients, shows in the number of rows; nothing else does.
 Rows are not held against the log: what was *answered* is in ``studies.db`` besides, which is in no backup (ADR 67), and
 a store that lacks what that has releases nothing (``releases``). The newest day says how many cases were counted in
 all, so a patient whom storage made the hospital forget, to count them twice, is missed.
@@ -69,10 +70,20 @@ class CountedRow(_Base, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
+class SumRow(_Base, table=True):
+    """What all hospitals' shares of a period came to."""
+
+    __tablename__ = "outbreak_sum"
+    __table_args__ = WITHOUT_ROWID
+
+    period: bytes = Field(sa_type=AsStored, primary_key=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
 OUTBREAK_PERIODS: Final = Schema(
     name="outbreak",
     application_id=0x54574F50,  # "TWOP"
-    version=1,
+    version=2,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
     unavailable=store_unavailable,
@@ -80,6 +91,7 @@ OUTBREAK_PERIODS: Final = Schema(
 )
 S = TypeVar("S", bound=msgspec.Struct)
 _periods, _days, _counted = table_of(PeriodRow), table_of(DayRow), table_of(CountedRow)
+_sums = table_of(SumRow)
 
 
 class KeptPeriod(msgspec.Struct, frozen=True):
@@ -117,6 +129,18 @@ class CountedPatient(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "CountedPatient()"
+
+
+class KeptSum(msgspec.Struct, frozen=True):
+    """A period's sums as they were opened.
+
+    Attributes:
+        days: how many are summed.
+        content: the file of ``SummedDays``.
+    """
+
+    days: int
+    content: bytes
 
 
 class _Rows(SealedRows):
@@ -157,6 +181,10 @@ class _Counted(_Rows):
         return self.owner(f"{period.hex()} {twin}")
 
 
+class _Sums(_Rows):
+    row, bound, row_label = SumRow, ("period",), b"twinward/outbreak-sum/1\x00"
+
+
 class PeriodStore:
     """The store. Safe to share between threads and processes.
 
@@ -171,11 +199,8 @@ class PeriodStore:
 
     def __init__(self, database: Database, keys: RowKeys) -> None:
         self._database = database
-        self._periods, self._days, self._counted = (
-            _Periods(database, keys),
-            _Days(database, keys),
-            _Counted(database, keys),
-        )
+        self._periods, self._days = _Periods(database, keys), _Days(database, keys)
+        self._counted, self._sums = _Counted(database, keys), _Sums(database, keys)
 
     def keep(self, period: bytes, kept: KeptPeriod) -> None:
         """Keep what was approved, durably; what stands there of this period is replaced."""
@@ -267,6 +292,21 @@ class PeriodStore:
         if gone:
             self._database.forget_deleted()
         return len(gone)
+
+    def keep_sum(self, period: bytes, kept: KeptSum) -> None:
+        """Keep what a period's sums are, durably, unless as many days are kept of it: shares open to the same sums."""
+        with self._database.writing() as db:
+            row = db.execute(select(_sums).where(_sums.c.period == period)).first()
+            if row is not None and self._sums.read(KeptSum, row).days >= kept.days:
+                return
+            db.execute(delete(_sums).where(_sums.c.period == period))
+            self._sums.put(db, kept, period=period)
+
+    def sums(self) -> list[bytes]:
+        """Each period's sums, as files, of those that were added up here; in no order."""
+        with self._database.reading() as db:
+            rows = db.execute(select(_sums)).all()
+        return [self._sums.read(KeptSum, row).content for row in rows]
 
     def close(self) -> None:
         """Give back the database."""

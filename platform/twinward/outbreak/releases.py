@@ -33,7 +33,7 @@ from twinward.outbreak.agreement import ATTEMPT, AgreedPeriod, PeriodTerms
 from twinward.outbreak.cases import new_cases
 from twinward.outbreak.continual import noisy_sums
 from twinward.outbreak.errors import OutbreakInvalid, ReleaseRefused
-from twinward.outbreak.period_store import CountedDay, CountedPatient
+from twinward.outbreak.period_store import CountedDay, CountedPatient, KeptSum
 from twinward.outbreak.shares import Share, SummedDays, added_up, masked_day
 
 
@@ -78,9 +78,10 @@ class Releases(Agreeing):
         return Share(self._hospital, masked).signed(agreed, parts.identity)
 
     def add_up(self, by: AccessContext, agreed: AgreedPeriod, shares: Sequence[Share]) -> SummedDays:
-        """The sum of all hospitals' shares. Raises as ``shares.added_up``, and ``AccessDenied``, ``Unavailable``."""
+        """The sum of all hospitals' shares; it is kept. Raises as ``added_up``, ``AccessDenied``, ``Unavailable``."""
         found = added_up(agreed, shares)
         self._decide(by, "sum", agreed.terms, ("days", f"1-{found.days}"))
+        self._parts.store.keep_sum(agreed.terms.fingerprint(), KeptSum(found.days, found.content()))
         return found
 
     def _require_paid(self, terms: PeriodTerms) -> None:

@@ -132,7 +132,7 @@ class SummedDays:
         return [number for first, last, number in self.sums[syndrome] if first == last]
 
     def shown(self) -> dict[str, Any]:
-        """As the file that ``twinward outbreak watch`` reads; whoever judges makes it from shares, nobody signs it."""
+        """As the file that ``watch`` and ``forecast`` read; whoever judges makes it from shares, nobody signs it."""
         sums = {name: [list(node) for node in nodes] for name, nodes in self.sums.items()}
         return {
             "kind": "twinward/outbreak-sum/1",

@@ -128,6 +128,26 @@ def test_what_is_no_signature_statistic_or_syndrome_is_refused(hospital: Hospita
     assert few.exit_code == 2
 
 
+def test_a_series_of_anybodys_is_forecast_without_a_node(tmp_path: Path) -> None:
+    counts = [(30, 33, 41, 38, 36, 20, 18)[day % 7] for day in range(56)]
+    today = datetime.now(UTC).date()
+    lines = [f"{today - timedelta(days=55 - day)},{count}" for day, count in enumerate(counts) if day not in (9, 10)]
+    file = tmp_path / "sums.csv"
+    file.write_text("\n".join(lines))
+    command = ["outbreak", "forecast", str(file), "--noise", "39", "--json", "--home", str(tmp_path / "none")]
+    (found,) = json.loads(run(*command).stdout)["forecasts"]
+    assert (found["known_days"], found["noise_variance"], len(found["days"])) == (54, 39, 14)
+    assert "2 days are missing" in found["remarks"]
+    assert not (tmp_path / "none").exists()
+    file.write_text("\n".join(lines[:20]))
+    early = run(*command)
+    assert (early.exit_code, json.loads(early.output)["error"]["kind"]) == (4, "NothingToForecast")
+    assert run(*command, str(file)).exit_code == 2, "one series"
+    assert run(*command, "--days", "15").exit_code == 2
+    file.write_text("2026-02-01,5\n2026-01-01,5")
+    assert run(*command).exit_code == 2
+
+
 def test_a_simulation_says_what_privacy_costs_in_days() -> None:
     done = run("outbreak", "simulate", "--years", "1", "--outbreaks", "3", "--json")
     assert done.exit_code == 0, done.output

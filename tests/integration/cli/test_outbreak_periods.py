@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.conftest import PASSWORD, Hospital
+from tests.integration.cli.conftest import PASSWORD, Hospital, run
 from tests.integration.outbreak.region import NAMES, TODAY, condition, opened_region
 
 DAYS = 12
@@ -73,14 +73,50 @@ def test_a_period_from_the_invitation_to_what_is_judged(house: Hospital, tmp_pat
     assert house.run(*watch, "--noise", "4").exit_code == 2, "the sum says its noise itself"
     assert house.run(*watch, str(files["sum"])).exit_code == 2, "one period is not two"
 
+    foretell = ["outbreak", "forecast", "--as", "olga"]
+    few = house.run(*foretell)
+    assert (few.exit_code, "influenza: 12 days are known, 21 are needed" in few.output) == (4, True), few.output
+    assert house.run(*foretell[:-1], "dr-lee").exit_code == 6
+
     (st_anna, *_) = found = house.asked("outbreak", "periods", "--as", "olga")["periods"]
     assert [one["hospital"] for one in found] == list(NAMES)
     assert (st_anna["released"], st_anna["reservation"], st_anna["approved"]) == (DAYS, 1, True)
     house.asked(*approve, "--withdraw")
     assert house.run(*release, "--out", str(tmp_path / "y.json")).exit_code == 6
     told = house.run("audit", "list", "--as", "olga").output
-    for words in ("released daily counts", "gave out again", "added up hospitals' daily counts"):
+    for words in ("released daily counts", "gave out again", "added up hospitals' daily counts", "had a forecast made"):
         assert words in told, words
+
+
+def test_what_was_added_up_is_forecast_from_the_home_as_from_the_file(house: Hospital, tmp_path: Path) -> None:
+    empty = house.run("outbreak", "forecast", "--as", "olga")
+    assert (empty.exit_code, "no sums were added up" in empty.output) == (4, True)
+    with opened_region(house.home) as region:
+        counts = [(52, 60, 71, 66, 58, 35, 30)[day % 7] for day in range(49)]
+        kept = region.kept_sums(counts, syndromes=("influenza", "measles"))
+    file = tmp_path / "months.json"
+    file.write_bytes(kept.content())
+    ours = house.asked("outbreak", "forecast", "--days", "9", "--as", "olga")["forecasts"]
+    assert [one["syndrome"] for one in ours] == ["influenza", "measles"]
+    flu = ours[0]
+    assert (flu["last_day"], flu["known_days"]) == (str(TODAY - timedelta(days=1)), 49)
+    assert flu["noise_variance"] == kept.terms.noise
+    assert [one["day"] for one in flu["days"]] == [str(TODAY + timedelta(days=number)) for number in range(9)]
+    for one, usual in zip(flu["days"], counts, strict=False):
+        assert one["95"][0] < usual < one["95"][1]
+        assert one["95"][0] <= one["50"][0] <= one["expected"] <= one["50"][1] <= one["95"][1]
+    assert flu["past"]["days"] == 28
+    theirs = run("outbreak", "forecast", str(file), "--days", "9", "--json")  # without a node
+    assert json.loads(theirs.stdout)["forecasts"] == ours
+    assert house.run("outbreak", "forecast").exit_code == 2, "files, or --as"
+    assert house.run("outbreak", "forecast", "--as", "olga", "--noise", "3").exit_code == 2
+    assert house.run("outbreak", "forecast", "--as", "olga", "--syndrome", "covid-19").exit_code == 2
+    assert house.run("outbreak", "forecast", "--as", "nobody").exit_code == 3
+    assert run("outbreak", "forecast", str(file), "--noise", "3").exit_code == 2
+    assert run("outbreak", "forecast", str(file), "--syndrome", "plague").exit_code == 2
+    shown = run("outbreak", "forecast", str(file), "--syndrome", "measles").output
+    assert "measles after" in shown
+    assert "influenza" not in shown
 
 
 def test_what_is_no_period_is_refused(hospital: Hospital, tmp_path: Path) -> None:

@@ -229,6 +229,7 @@ ELSEWHERE = {
     "live score": "tests/integration/live/test_scoring.py",
     "live take": _LIVE,
     **{f"outbreak {step}": _OUTBREAK for step in ("open", "raise", "watch", "end")},
+    "outbreak forecast": _COUNTING,
     **{f"outbreak {step}": _COUNTING for step in ("invite", "approve", "reserve", "release", "sum")},
     "node move": "tests/integration/postgres/test_move.py",
     "erasure approve": _ERASURES,

@@ -20,6 +20,7 @@ from twinward.node.outbreak_releases import releases_of, roster_of
 from twinward.node.study_approvals import member
 from twinward.outbreak.agreement import AgreedPeriod, PeriodTerms
 from twinward.outbreak.continual import Period
+from twinward.outbreak.period_store import KeptSum
 from twinward.outbreak.releases import Releases
 from twinward.outbreak.shares import Share, SummedDays
 from twinward.outbreak.syndromes import fingerprint
@@ -94,6 +95,15 @@ class Region:
     def released(self, hospital: str, agreed: AgreedPeriod, day: int | None = None) -> bytes:
         with self.part(hospital) as (releases, by):
             return releases.release(by, agreed, day)
+
+    def kept_sums(self, counts: Sequence[int], name: str = "months", **changes: object) -> SummedDays:
+        """Sums that end yesterday, as if all hospitals' shares had been added up in this home's own hospital."""
+        first = TODAY - timedelta(days=len(counts))
+        made = terms(name, **{"days": len(counts), "first_day": first} | changes)
+        nodes = tuple((day, day, count) for day, count in enumerate(counts, 1))
+        summed = SummedDays(made, dict.fromkeys(made.syndromes, nodes))
+        self.node.outbreak_periods.keep_sum(made.fingerprint(), KeptSum(summed.days, summed.content()))
+        return summed
 
     def summed(self, agreed: AgreedPeriod, shares: Sequence[bytes]) -> SummedDays:
         with self.part("lakeside") as (releases, by):

@@ -6,6 +6,7 @@ import html
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from fastapi.testclient import TestClient
 from tests.integration.cli.conftest import PASSWORD
 from tests.integration.console.test_console import sign_in
 from tests.integration.console.test_emergencies_page import csrf
-from tests.integration.outbreak.region import DAYS, NAMES, Region, condition, opened_region, terms
+from tests.integration.outbreak.region import DAYS, NAMES, TODAY, Region, condition, opened_region, terms
 from twinward.api.app import create_app
 from twinward.console import mount
 from twinward.federation.errors import NotApproved
 from twinward.federation.models import COHORT
+from twinward.node import open_node
 from twinward.outbreak.agreement import AgreedPeriod
 
 PAGE = "/console/outbreaks"
@@ -42,6 +44,33 @@ def test_the_page_says_what_was_released_and_what_it_cost(tmp_path: Path) -> Non
             assert "ann" not in shown.replace("st-anna", "").replace("St-Anna", "").replace("St. Anna", "")
             german = web.get("/console/outbreaks", headers={"accept-language": "de"}).text
             assert "2 von 5" in german
+
+
+def test_the_page_draws_what_sums_let_expect_and_says_where_nothing_is(tmp_path: Path) -> None:
+    with opened_page(tmp_path / "home") as (region, web):
+        assert "No sums of daily counts were added up here" in web.get(PAGE).text
+        with open_node(tmp_path / "home") as other:  # as a command beside the server
+            Region(other).kept_sums([52, 60, 71, 66, 58, 35, -1] * 9)
+        shown = web.get(PAGE).text
+        assert 'role="img" aria-label="influenza: in 14 days ' in shown
+        assert "cases a day" in shown
+        assert "9 sums lie below zero: that is their noise" in shown
+        assert "style=" not in shown
+        for day in (DAYS[-1] + timedelta(days=1), DAYS[-1] + timedelta(days=14)):
+            assert f">{day}</time>" in shown, day
+        german = web.get(PAGE, headers={"accept-language": "de"}).text
+        assert 'aria-label="influenza: in 14 Tagen' in german
+        assert "9 Summen liegen unter null" in german
+        assert "lie below" not in german
+        others = ("st-anna", "northgate", "far-away")
+        region.kept_sums([1, -4, 2, 0, 3] * 9, "elsewhere", hospitals=others)
+        quiet = web.get(PAGE).text
+        assert quiet.count('role="img"') == 1, "sums of other hospitals are another series"
+        assert "9 sums lie below zero" in quiet
+        region.kept_sums([1, -4, 2, 0, 3] * 12, "lately", hospitals=others, first_day=TODAY - timedelta(days=59))
+        german = web.get(PAGE, headers={"accept-language": "de"}).text
+        assert "Nichts wird vorhergesagt" in german
+        assert "stands out" not in german
 
 
 @contextmanager

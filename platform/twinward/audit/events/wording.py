@@ -148,6 +148,7 @@ _STEPS = {
         "release": "released daily counts with noise",
         "repeat": "gave out again what was released of daily counts",
         "sum": "added up hospitals' daily counts",
+        "forecast": "had a forecast made of daily counts that were added up",
     },
 }
 """What the steps of a case, an erasure, a change of policy, a contact request, an exchange and an alert are called."""
