@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import numpy as np
 
 from tests.browser.conftest import served
 from tests.held_keys import HeldKeysBudget
@@ -20,6 +21,7 @@ from tests.integration.api.test_reason import api_routes
 from tests.integration.console.fixtures import NIGHT_PASSWORD, PASSWORD, SIMILARITY_YES, SYSTEMS, House, build
 from tests.integration.console.monitors import an_hour_of_it
 from tests.integration.console.shared_things import break_down, equip, lend
+from tests.integration.outbreak.region import Region
 from twinward.access.consent_choices import CHOICES
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
@@ -31,6 +33,7 @@ from twinward.federation.approval import digest_of
 from twinward.federation.models import COHORT
 from twinward.federation.study import StudyProtocol
 from twinward.node.study_approvals import invite
+from twinward.outbreak.seir import Epidemic, background, cases
 from twinward.overview.log import permit_to_examine
 from twinward.protocol.contacts import ContactProposal
 from twinward.protocol.criteria import Criteria
@@ -90,6 +93,7 @@ def furnished(home: Path) -> Iterator[Hospital]:
     equip(house)
     break_down(house)
     lend(house)
+    _sums(house)
     people = {"officer": PASSWORD, "ann": PASSWORD, "nurse": NIGHT_PASSWORD, "olive": PASSWORD}
     cookies = {name: node.sign_ins.by_password(name, password) for name, password in people.items()}
     examples = {
@@ -147,6 +151,14 @@ def _studies(house: House) -> str:
         budget.reserve(bytes([number]) * 32, hospitals, 100_000 * number)
     by = AccessContext(SYSTEMS["researcher"], Purpose.RESEARCH)
     return digest_of(invite(node, StudyProtocol.for_dp_var("every-page-1", hospitals), (), by))
+
+
+def _sums(house: House) -> None:
+    """Eight weeks of daily sums, in which an outbreak begins."""
+    draws = np.random.default_rng(1)
+    counts = background(Epidemic(), 56, draws)
+    counts[14:] += cases(Epidemic(), 42, draws)
+    Region(house.node).kept_sums([int(one) for one in counts])
 
 
 def pages_of(hospital: Hospital) -> tuple[Shown, ...]:
