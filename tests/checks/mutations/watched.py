@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 ACCESS: Final = "tests/unit/access/test_access.py"
+TOGETHER: Final = "tests/integration/fhir/test_reads_together.py"
 CONSENT: Final = "tests/unit/access/test_consent.py tests/unit/access/test_consent_entry.py " + ACCESS
 ACCOUNTS: Final = "tests/unit/access/test_accounts.py tests/unit/access/test_account_events.py"
 SIGN_INS: Final = "tests/unit/access/test_sessions.py tests/unit/access/test_second_factors.py"
@@ -41,7 +42,7 @@ OUTBREAK: Final = "tests/integration/cli/test_outbreak.py"
 
 WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/permits.py": ACCESS,
-    "platform/twinward/access/service.py": ACCESS,
+    "platform/twinward/access/service.py": f"{ACCESS} {TOGETHER}",
     "platform/twinward/access/policy.py": f"{ACCESS} tests/properties/access/test_policy_rules.py",
     "platform/twinward/access/consent.py": CONSENT,
     "platform/twinward/access/consent_entry.py": CONSENT,
@@ -60,6 +61,8 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/challenges.py": "tests/unit/access/test_passkeys.py",
     "platform/twinward/access/account_events.py": ACCOUNTS,
     "platform/twinward/access/emergencies.py": EMERGENCIES,
+    "platform/twinward/core/one_look.py": "tests/unit/core/test_one_look.py",
+    "platform/twinward/twins/read/each.py": TOGETHER,
     "platform/twinward/core/sealed_rows.py": "tests/unit/core/test_sealed_rows.py",
     "platform/twinward/vault/records/sealer.py": SEALING,
     "platform/twinward/vault/segments/sealer.py": SEGMENTS,

@@ -81,7 +81,8 @@ def require_acceptable(request: Request, formats: Sequence[str] = ()) -> None:
         BadInput: a header is too long to be looked at, or ``_pretty`` is no boolean.
     """
     offers = offers_of(request.scope["route"], request.scope["path"])
-    if _is_fhir(request.scope["path"]) and not set(request.query_params.getlist("_pretty")) <= {"true", "false"}:
+    pretty = request.query_params.getlist("_pretty") if request.scope["query_string"] else ()
+    if pretty and _is_fhir(request.scope["path"]) and not {*pretty} <= {"true", "false"}:
         raise BadInput("_pretty is true or false")
     chosen = _asked_by_name(request, formats) or preferred(accept_of(request), offers)
     if chosen is None:
@@ -146,7 +147,7 @@ def _is_fhir(path: str) -> bool:
 
 
 def _asked_by_name(request: Request, formats: Sequence[str] = ()) -> Chosen | None:
-    if not _is_fhir(request.scope["path"]):
+    if not _is_fhir(request.scope["path"]) or not (formats or request.scope["query_string"]):
         return None
     named = [format_asked(one) for one in (*request.query_params.getlist("_format"), *formats)]
     return Chosen(named[-1], named[-1]) if named else None
