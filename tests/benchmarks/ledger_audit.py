@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, versus
-from tests.integration.audit.test_audit_trail import ANNA, BERT
+from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT
+from tests.integration.audit.test_audit_trail import open_house as open_audited
 from tests.integration.audit.test_completeness import open_house
 from twinward.audit.exports import ExportFormat, render
+from twinward.audit.exports.csv_table import event_cells
+from twinward.audit.queries import AccessQuery, Sort
+from twinward.audit.rows import row_of
+from twinward.audit.search import AccessSearch
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger import merkle
 from twinward_ledger.completeness.map import MapHead
@@ -171,6 +177,35 @@ def exporting(scale: Scale) -> list[Row]:
     ]
 
 
+def listing(scale: Scale) -> list[Row]:
+    """A list of all accesses taken out as CSV; against a table of which each row is read and opened alone."""
+    count = scale.pick(20_000, 1000)
+    with open_audited(scale.folder, None) as house:
+        said = [replace(EVENT, detail=(("reference", f"Observation/{number}"),)) for number in range(count)]
+        for start in range(0, count, 1000):
+            house.audit.record(said[start : start + 1000])
+        search, store, sealer = (
+            AccessSearch(house.audit, house.authority),
+            house.consortium.log.store,
+            house.audit.sealer,
+        )
+        origin, query = house.consortium.log.origin, AccessQuery(sort=Sort.OLDEST)
+        house.audit.event_index.deepen()
+
+        def together() -> list[list[str]]:
+            return [event_cells(row) for row in search.stream(house.permit(), query)[1]]
+
+        def alone() -> list[list[str]]:
+            return [event_cells(row_of(sealer, origin, index, store.entry(index))) for index in range(count)]
+
+        if together() != alone():
+            raise RuntimeError("a list says something else than its rows")
+        arms = [Arm("list as CSV", together, count), Arm("each row read and opened alone", alone, count)]
+        samples = race(arms, scale.pick(5, 2))
+    work = f"a row of a list of accesses taken out as CSV, of {count:,}, a reference in each"
+    return [versus(work, samples, *(arm.name for arm in arms), clock="cpu", unit="µs", scale=1e6, kind="faster")]
+
+
 BENCHMARKS = (
     Benchmark(
         "ledger.fsck",
@@ -184,6 +219,11 @@ BENCHMARKS = (
         "an access report of one patient: rows opened, proven, checked as an auditor does and encoded, against opening"
         " each row and proving it by itself; and printed; CPU",
         exporting,
+    ),
+    Benchmark(
+        "ledger.list",
+        "a list of accesses as cells of CSV, against reading and opening each row alone; CPU",
+        listing,
     ),
     Benchmark(
         "ledger.completeness",
