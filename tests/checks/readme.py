@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ DOCUMENTS = (
 OF_LONG_ROWS = {"crypto/SPEC.md", "ledger/SPEC.md"}
 """Their rows are byte formats: they are looked up, not read."""
 LONGEST_ROW = 160
+LONG_BEGINNING = 60
 # Where a page's short path of a module (`api/http/guard.py`) may begin.
 PLACES = (ROOT, *(ROOT / root for root in ("platform", "ledger", "crypto", "contracts")), *ROOT.glob("*/twinward*/"))
 
@@ -56,7 +58,14 @@ def problems(text: str, folder: Path) -> list[str]:
     for path, name in re.findall(r"`(tests/[\w./-]+\.py)::(\w+)`", text):
         if not (ROOT / path).exists() or f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8"):
             found.append(f"test {path}::{name}: no such test")
+    found += [f"said twice: {line[:60]} …" for line in _said_twice(text)]
     return found + [f"line of {len(line)} characters, at most 120: {line[:60]} …" for line in _wide(text)]
+
+
+def _said_twice(text: str) -> list[str]:
+    """Items of lists that begin with the same whole line: two changes of one list, taken together, leave both."""
+    begun = Counter(re.findall(rf"^- (.{{{LONG_BEGINNING},}})$", text, flags=re.MULTILINE))
+    return [line for line, count in begun.items() if count > 1]
 
 
 def _wide(text: str) -> list[str]:

@@ -38,6 +38,7 @@ SUMS: Final = "tests/unit/federation/test_dp_sum.py tests/properties/federation/
 ROUNDS: Final = "tests/integration/federation/test_dropouts.py tests/adversarial/federation/test_two_survivor_sets.py"
 THINGS: Final = "tests/integration/things/test_things.py tests/integration/things/test_wards.py"
 EXCHANGE: Final = "tests/unit/exchange tests/integration/cli/test_exchange.py"
+NDJSON: Final = "tests/properties/fhir/test_ndjson_lines.py tests/integration/fhir/test_ndjson.py"
 OUTBREAK: Final = "tests/integration/cli/test_outbreak.py"
 
 WATCHED: Final[dict[str, str]] = {
@@ -67,6 +68,9 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/vault/records/sealer.py": SEALING,
     "platform/twinward/vault/segments/sealer.py": SEGMENTS,
     "platform/twinward/vault/segments/payload.py": "tests/unit/vault/test_payloads.py",
+    "platform/twinward/fhir/bulk/observation_columns.py": NDJSON,
+    "platform/twinward/fhir/bulk/observation_lines.py": NDJSON,
+    "platform/twinward/api/http/fair_share.py": "tests/unit/api/http/test_fair_share.py",
     "platform/twinward/vault/keys/keyring.py": KEYS,
     "platform/twinward/vault/keys/twin_keys.py": KEYS,
     "platform/twinward/vault/keys/wrapped_keys.py": KEYS,
