@@ -48,6 +48,7 @@ class Follower:
         self._twin = twin
         self.after_ms = after_ms
         self._seen = ""
+        self._known: dict[str, int] = {}
         self._permit = access.decide(self._request)
 
     def poll(self) -> list[Point]:
@@ -56,7 +57,7 @@ class Follower:
         if newest == self._seen:
             return []
         found = self._opened(
-            lambda permit: self._reader.read(permit, self._signal, self.after_ms + 1, _FOREVER_MS, enough=MOST_AT_ONCE)
+            lambda permit: self._reader.read_on(permit, self._signal, self.after_ms, self._known, enough=MOST_AT_ONCE)
         )
         samples = joined(found, self.after_ms + 1, _FOREVER_MS)
         shown = len(samples)

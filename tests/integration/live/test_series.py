@@ -14,9 +14,10 @@ from twinward.live import following
 from twinward.live.errors import NothingMeasured, SignalUnknown
 from twinward.live.models import Sample
 from twinward.live.storage.closing import root_of
-from twinward.live.storage.series import Sealed, SeriesSealer
+from twinward.live.storage.series import Run, Sealed, SeriesSealer
 from twinward.live.timeseries import Point, Span
 from twinward.vault.errors import RecordDamaged
+from twinward.vault.keys.twin_keys import TwinKeys
 
 HOUR = 3_600_000
 
@@ -155,3 +156,28 @@ def test_whoever_follows_is_told_what_comes_and_each_minute_is_decided(ward: War
     ward.consent(ann, Provision(effect="deny", roles=(Role.CLINICIAN,), categories=(Category.VITALS,)))
     with pytest.raises(AccessDenied):
         follower.poll()
+
+
+def test_who_follows_opens_each_row_once_and_is_told_of_everything_once(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, opened = ward.admit("ann"), list[str]()
+    follower = ward.live.follow(CARING, ann, "heart_rate", 0)
+    open_ = SeriesSealer.open
+
+    def watched(sealer: SeriesSealer, keys: TwinKeys, row: Sealed) -> list[Run]:
+        opened.append(row.id)
+        return open_(sealer, keys, row)
+
+    told: list[float] = []
+    for number in range(12):
+        ward.send(ward.line(60 + number, subject="Patient/ann"), ward.line(97, code="59408-5", subject="Patient/ann"))
+        with monkeypatch.context() as patch:
+            patch.setattr(SeriesSealer, "open", watched)
+            told += [one.value for one in follower.poll()]
+        ward.clock.advance(10 * 60_000)
+        if number == 8:
+            ward.live.closing.run()
+    assert told == [60 + number for number in range(12)]
+    fresh = [one for one in opened if opened.count(one) > 1]
+    assert not fresh, "a row that holds nothing new was opened again"

@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from twinward.api.http.representation import JSON, accept_of
 from twinward.core.errors import BadInput, Busy, TwinwardError
 from twinward.core.media_types import preferred
+from twinward.core.one_look import one_look
 from twinward.twins.state.states import TwinState
 from twinward.twins.state.subscriptions import TwinChange
 
@@ -216,8 +217,9 @@ async def _frames(telling: Telling, still_signed_in: Callable[[], None]) -> Asyn
 
 
 def _next(told: Iterator[bytes], still_signed_in: Callable[[], None]) -> bytes | None:
-    still_signed_in()
-    return next(told, None)
+    with one_look():
+        still_signed_in()
+        return next(told, None)
 
 
 def frame(event: str, data: str, resume: int | None = None) -> bytes:

@@ -7,7 +7,7 @@ each alert is an event about the patient, decided as the node's own write, befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -30,6 +30,8 @@ from twinward.vault.keys.twin_keys import TwinKeys
 log = structlog.get_logger("twinward.live.alerts")
 HISTORY_MS: Final = 86_400_000
 """What was measured longer ago is history: no rule looks at it, and a file of years raises nothing."""
+_LOOKED_AT: Final = 500
+"""Twins at a time."""
 _WATCHING: Final = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
 
 
@@ -98,17 +100,36 @@ class Watch:
         Raises ``Unavailable``; ``RecordDamaged`` of a patient once all others were looked at.
         """
         with self._parts.database.reading() as tables:
-            twins = tables.alerts.monitored()
+            twins, alerted = tables.alerts.monitored(), set(tables.alerts.twins())
         damaged: RecordDamaged | None = None
-        for twin in twins:
-            try:
-                self._look(self._parts.keyring.keys(twin))
-            except NotFound:
-                continue
-            except RecordDamaged as error:
-                damaged = error
+        for first in range(0, len(twins), _LOOKED_AT):
+            for twin in self._due(twins[first : first + _LOOKED_AT], alerted):
+                try:
+                    self._look(self._parts.keyring.keys(twin))
+                except NotFound:
+                    continue
+                except RecordDamaged as error:
+                    damaged = error
         if damaged is not None:
             raise damaged
+
+    def _due(self, twins: Sequence[TwinId], alerted: Collection[TwinId]) -> list[TwinId]:
+        """Of whom something changes by now, or does not open. Readings go on being written meanwhile."""
+        now_ms, due = self._parts.clock.now_ms(), list[TwinId]()
+        with self._parts.database.reading() as tables:
+            kept = tables.alerts.monitors(twins)
+            for twin in twins:
+                try:
+                    keys = self._parts.keyring.keys(twin)
+                    changes = any(Monitor(self._in_force, tables.alerts.opened(keys, kept.get(twin))).look(now_ms))
+                    waits = twin in alerted and any(one.is_to_escalate(now_ms) for one in tables.alerts.of(keys))
+                except NotFound:
+                    continue
+                except RecordDamaged:
+                    changes = waits = True
+                if changes or waits:
+                    due.append(twin)
+        return due
 
     def note(self, tables: Tables, keys: TwinKeys, changes: Sequence[Change]) -> None:
         """Alerts as changes make them, within the transaction that stores what they are of."""

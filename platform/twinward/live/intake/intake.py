@@ -23,6 +23,7 @@ from typing import Final
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import NotFound
 from twinward.core.ids import uuid7
+from twinward.core.one_look import one_look
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.assignments import AssignmentLine
 from twinward.live.errors import MessageConflict, MessageRefused
@@ -116,13 +117,14 @@ class Intake:
         self._batches = Turns(MOST_WAITING, 0, "batches", MOST_WAITING // 2)
         self._messages = Turns(MOST_MESSAGES, 0, "messages", MOST_MESSAGES // 2)
         self._watcher = watcher
-        self._shared = Together[_Batches](self._take_batches, MOST_TOGETHER)
+        self._shared = Together[_Batches](self._take_batches, MOST_TOGETHER, gathers=False)
         self._lock = threading.Lock()
         self._together: dict[tuple[AccessContext, str], Together[_Job]] = {}
 
     def require(self, context: AccessContext) -> None:
         """Refuse, and log it, whoever may write to nobody. Raises ``AccessDenied``."""
-        self._parts.access.require(context.request(Action.WRITE))
+        with one_look():
+            self._parts.access.require(context.request(Action.WRITE))
 
     def take(self, context: AccessContext, source: str, items: Sequence[Item]) -> list[Answer]:
         """Take a batch of one source in: an answer for each item, in order. Durable when this returns.

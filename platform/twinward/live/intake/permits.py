@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from twinward.access.errors import PermitInvalid, SignInEnded
 from twinward.access.interfaces import AccessContext, AccessControl, Permit, PermitVerifier
+from twinward.core.one_look import one_look
 from twinward.core.vocabulary import Action, Category, TwinId
 
 MOST_KEPT = 20_000
@@ -43,10 +44,11 @@ class WritePermits:
         """
         every = list(dict.fromkeys(wanted))
         found: dict[Wanted, Permit | None] = {}
-        for one in every:
-            kept = self._kept.get((context, source, one))
-            if kept is not None and self._is_good(kept, one):
-                found[one] = kept
+        with one_look():  # one a patient would be most of what a batch costs
+            for one in every:
+                kept = self._kept.get((context, source, one))
+                if kept is not None and self._is_good(kept, one):
+                    found[one] = kept
         missing = [one for one in every if one not in found]
         requests = [
             context.request(

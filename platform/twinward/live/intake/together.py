@@ -34,11 +34,13 @@ class Together(Generic[J]):
         do: does some, in order of arrival; each job knows how it ended. What it raises, whoever does them gets, and the
             others' jobs are done anew.
         most: at once.
+        gathers: whether the next ones are waited for; not where each job takes longer than its commit.
     """
 
-    def __init__(self, do: Callable[[Sequence[J]], None], most: int) -> None:
+    def __init__(self, do: Callable[[Sequence[J]], None], most: int, *, gathers: bool = True) -> None:
         self._do = do
         self._most = most
+        self._waits = _MOST_WAITS if gathers else 0
         self._lock = threading.Lock()
         self._waiting: deque[_Place[J]] = deque()
         self._is_led = False
@@ -82,7 +84,7 @@ class Together(Generic[J]):
 
     def _gather(self) -> None:
         """Wait a moment for as many as came together the last time: they have only just been told how that ended."""
-        for _ in range(_MOST_WAITS):
+        for _ in range(self._waits):
             if len(self._waiting) >= self._last:
                 break
             time.sleep(_WAIT_S)

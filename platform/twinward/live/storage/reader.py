@@ -47,6 +47,37 @@ class SeriesReader:
             found += int(((run.times >= from_ms) & (run.times < to_ms)).sum())
         return runs
 
+    def read_on(
+        self, permit: Permit, signal: Signal, after_ms: int, known: dict[str, int], *, enough: int
+    ) -> list[Columns]:
+        """Runs that may hold samples behind a moment, as ``read``; rows that were opened before and hold none are not.
+
+        Args:
+            known: what is remembered between calls: a row's id, and up to when its samples of this signal are. A row
+                never changes: what becomes of an hour that is closed are other rows.
+        """
+        twin = self._twin_of(permit, signal.category)
+        keys = self._keyring.keys(twin)
+        tag, signal_tag = (
+            keys.category_tag(signal.category),
+            self._sealer.signal_tag(keys, signal.category, signal.name),
+        )
+        runs: list[Columns] = []
+        found, last_ms = 0, -1
+        with self._database.reading() as tables:
+            ids = tables.series.ids_of(twin, tag, signal_tag, after_ms + 1)
+            for gone in known.keys() - set(ids):
+                del known[gone]
+            for row in tables.series.by_ids([one for one in ids if known.get(one, _FOREVER_MS) > after_ms]):
+                if found > enough and row.window_ms != last_ms:
+                    break
+                last_ms = row.window_ms
+                some = [run.columns() for run in self._sealer.open(keys, row) if run.signal == signal.name]
+                known[row.id] = max((int(run.times.max()) for run in some), default=0)
+                runs += some
+                found += sum(int((run.times > after_ms).sum()) for run in some)
+        return runs
+
     def newest(self, permit: Permit, signal: Signal, at_ms: int) -> tuple[int, float, int] | None:
         """The last sample measured up to a moment: time, value, quality; None where there is none.
 

@@ -44,6 +44,7 @@ _AAD: Final = b"twinward/live-series/1\x00"
 _TAG: Final = b"twinward/live-signal/1"
 _LAYOUT: Final = b"\x01"
 _SEVERAL: Final = b""
+_AT_ONCE: Final = 500
 _LEVEL_FRESH, _LEVEL_CLOSED = 1, 15
 _rows = table_of(SeriesRow)
 
@@ -191,6 +192,23 @@ class SeriesRows:
         order = (_rows.c.window_ms.desc(), _rows.c.id.desc()) if newest_first else (_rows.c.window_ms, _rows.c.id)
         for row in self._connection.execute(wanted.order_by(*order)):
             yield _sealed(row)
+
+    def ids_of(self, twin: TwinId, category_tag: bytes, signal_tag: bytes, first_ms: int) -> list[str]:
+        """Ids of rows in which a signal may be, of the windows from a moment's on, in the order of ``of``."""
+        wanted = select(_rows.c.id).where(
+            _rows.c.twin == twin,
+            _rows.c.category_tag == category_tag,
+            _rows.c.window_ms >= window_of(first_ms),
+            _rows.c.signal_tag.in_([signal_tag, _SEVERAL]),
+        )
+        return list(self._connection.execute(wanted.order_by(_rows.c.window_ms, _rows.c.id)).scalars())
+
+    def by_ids(self, ids: Sequence[str]) -> Iterator[Sealed]:
+        """These rows, oldest windows first."""
+        for first in range(0, len(ids), _AT_ONCE):
+            wanted = select(_rows).where(_rows.c.id.in_(list(ids[first : first + _AT_ONCE])))
+            for row in self._connection.execute(wanted.order_by(_rows.c.window_ms, _rows.c.id)):
+                yield _sealed(row)
 
     def open_windows(self, before_ms: int, most: int) -> list[tuple[TwinId, int]]:
         """Twins and windows, begun before a moment, in which rows stand as batches brought them; the oldest first."""
