@@ -33,7 +33,7 @@ from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node.study_source import measured_in, recorded_in
 from twinward.similarity.interfaces import FeatureSource
 from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
-from twinward.twins.models import DIRECTORY, FEATURES_TYPE, IfKept, ImportRecord, PatientImport
+from twinward.twins.models import DIRECTORY, FEATURES_TYPE, IfKept, ImportRecord, PatientImport, Receipt
 from twinward.twins.read.cohorts import CohortReader, StayReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
@@ -112,6 +112,22 @@ def test_an_id_of_another_patient_is_refused_and_nothing_is_written(hospital: Ho
         with pytest.raises(BelongsToAnother):
             hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), thief)
     assert hospital.store.count() == rows
+    assert hospital.vault.locate("Patient/thief") is None
+
+
+def test_of_several_at_once_who_brings_another_patients_id_is_told_and_the_others_are_taken_in(
+    hospital: Hospital,
+) -> None:
+    context = AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)
+    kept = hospital.twins.ingest(context, patient("p", record("Observation/o", b"of p"))).twin
+    before = len(hospital.trail.events)
+    thief, other = patient("thief", record("Observation/o", b"of p")), patient("q")
+    refused, receipt = hospital.twins.ingest_each([(context, thief), (context, other)])
+    assert isinstance(refused, BelongsToAnother)
+    assert isinstance(receipt, Receipt)
+    assert receipt.created
+    notes = [one for one in hospital.trail.events[before:] if ("answered", "another-patient") in one.detail]
+    assert [one.twin for one in notes] == [kept]
     assert hospital.vault.locate("Patient/thief") is None
 
 

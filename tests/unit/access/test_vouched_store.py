@@ -17,6 +17,7 @@ from sqlmodel import Field, SQLModel
 from twinward.access.vouched_store import DELETED, VouchedStore
 from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
+from twinward.core.one_look import look_anew, one_look
 from twinward_ledger.storage import AsStored, Schema, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
 
@@ -143,6 +144,20 @@ def test_what_one_process_writes_every_other_sees_at_its_next_look(house: House)
     assert read(other, "a") is None
     assert other.newest("a") == DELETED
     assert house.log.heads[-1].changes == 4
+
+
+def test_one_look_serves_what_was_asked_together_and_ends_with_it(house: House) -> None:
+    one, other = house.open(), house.open()
+    put(one, "a", "1")
+    with one_look():
+        assert other.newest("a") == digest("1")
+        put(one, "a", "2")
+        assert other.newest("a") == digest("1")
+        assert one.newest("a") == digest("2")  # who writes knows it
+        look_anew()
+        assert other.newest("a") == digest("2")
+        put(one, "a", "3")
+    assert other.newest("a") == digest("3")
 
 
 def test_a_write_that_fails_changes_nothing(house: House) -> None:
