@@ -18,13 +18,22 @@ import numpy as np
 from tests.browser.conftest import served
 from tests.held_keys import HeldKeysBudget
 from tests.integration.api.test_reason import api_routes
-from tests.integration.console.fixtures import NIGHT_PASSWORD, PASSWORD, SIMILARITY_YES, SYSTEMS, House, build
+from tests.integration.console.fixtures import (
+    CLINICIAN,
+    NIGHT_PASSWORD,
+    PASSWORD,
+    SIMILARITY_YES,
+    SYSTEMS,
+    House,
+    build,
+)
 from tests.integration.console.monitors import an_hour_of_it
 from tests.integration.console.shared_things import break_down, equip, lend
 from tests.integration.outbreak.region import Region
 from twinward.access.consent_choices import CHOICES
-from twinward.access.interfaces import AccessContext, Principal
+from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.api.app import create_app
+from twinward.audit.queries import day_of
 from twinward.breach.models import Scope, ScopeKind
 from twinward.console import mount
 from twinward.console.sessions import PATH, SESSION_COOKIE
@@ -38,6 +47,7 @@ from twinward.overview.log import permit_to_examine
 from twinward.protocol.contacts import ContactProposal
 from twinward.protocol.criteria import Criteria
 from twinward.protocol.feasibility import FeasibilityQuestion
+from twinward.review.models import Verdict
 
 QUERIES: Final = {
     "/console/exports/{twin}": {"format": "csv"},
@@ -87,6 +97,7 @@ def furnished(home: Path) -> Iterator[Hospital]:
     node.erasure_desk.propose(letters, house.twins[2], {Category.LABS}, "these results are of another patient")
     digest = _studies(house)
     request = _contacts(house, context)
+    _questions(house, permit)
     node.audit.checkpoint_and_anchor()
     assert node.log_check.run().fault == ""
     ward = an_hour_of_it(house)
@@ -116,6 +127,18 @@ def furnished(home: Path) -> Iterator[Hospital]:
     with served(house) as url:
         yield Hospital(house, url, cookies, examples)
     node.close()
+
+
+def _questions(house: House, permit: Permit) -> None:
+    """The night nurse is asked about an access; Dr. Lee was, and answered."""
+    node, nurse, officer = house.node, house.node.accounts.named("nurse"), permit.request.principal
+    house.read(nurse, house.twins[0], Category.LABS)
+    visits = node.reviews.day(permit, day_of(node.clock.now_ms())).suspects
+    for who in (nurse, CLINICIAN):
+        index = next(one.visit.index for one in visits if one.visit.agent == who.id)
+        node.reviews.find(permit, officer, index, Verdict.ASKED, "What did you open this record for?")
+        if who is CLINICIAN:
+            node.reviews.answer(who, index, "I was called to a consult; the ward forgot to note it.")
 
 
 def _contacts(house: House, officer: AccessContext) -> str:

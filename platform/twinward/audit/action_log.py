@@ -47,9 +47,10 @@ class ActionLog:
         found: list[int] = []
         with ledger_translated():
             store = self._log.store
-            while page := [index for index in store.find(tag, before=stop, limit=_PAGE) if index >= start]:
-                found += page
-                stop = page[-1]
+            while start < stop:  # never more than there can be: who reads on page by page of the console asks for one
+                page = store.find(tag, before=stop, limit=min(_PAGE, stop - start))
+                found += [index for index in page if index >= start]
+                stop = page[-1] if page else start
             entries = [(index, store.entry(index)) for index in reversed(found)]
         noted = (self.noted(index, entry) for index, entry in entries)
         return [one for one in noted if one is not None]

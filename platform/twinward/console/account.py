@@ -14,11 +14,10 @@ from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.access.sessions import BY_PROVIDER, Session
 from twinward.api.audit import MAX_INDEX
 from twinward.console.delegations import lent_by
-from twinward.console.pages import Console, said
+from twinward.console.pages import Console, may_be_asked, said
 from twinward.console.sessions import PATH, require_csrf, too_many
 from twinward.console.viewer import gettext, message
 from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Role
 
 PAGE = f"{PATH}/account"
 Csrf = Annotated[str, Form(max_length=64)]
@@ -123,7 +122,7 @@ def _page(console: Console, request: Request, session: Session, *, refused: str 
 
 def _questions(console: Console, session: Session) -> list[dict[str, Any]]:
     """What officers ask of this person about accesses of theirs, the oldest first; nothing before they are let in."""
-    if session.must_change or session.must_enrol or session.principal.role is Role.PATIENT:
+    if not may_be_asked(session):
         return []
     found = console.node.reviews.questions(session.principal.id)
     return [{"index": case.index, "text": asked.note, "by": asked.by, "at": asked.at_ms} for case, asked in found]

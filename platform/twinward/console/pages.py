@@ -113,6 +113,7 @@ class Console:
             session=session,
             kept_key=self._kept_key(session) if session else "",
             standing=self.node.emergencies.counts() if session and Role.OFFICER in session.roles else None,
+            to_answer=self.node.findings.asked_of(session.principal.id) if session and may_be_asked(session) else 0,
             **values,
         )
         return HTMLResponse(html, status_code=status)
@@ -252,6 +253,11 @@ class Console:
                 while len(self._visits) > _MAX_VISITS:
                     self._visits.popitem(last=False)
             return self._visits[session.csrf]
+
+
+def may_be_asked(session: Session) -> bool:
+    """Whether officers' questions are shown to somebody: to no patient, and to nobody who is not let in yet."""
+    return not (session.must_change or session.must_enrol or session.principal.role is Role.PATIENT)
 
 
 def said(error: TwinwardError) -> str:

@@ -99,6 +99,7 @@ def _page(console: Console, request: Request, session: Session, day: date) -> Re
     permit = console.permit(session, f"review of {day.isoformat()}")
     review, newer = node.examinations.day(permit, day)
     cases = node.reviews.cases() if review else {}
+    answered = node.findings.answered()
     suspects = [
         {
             **_visit(one.visit, cases.get(one.visit.index), session),
@@ -111,6 +112,8 @@ def _page(console: Console, request: Request, session: Session, day: date) -> Re
         request,
         "reviews.html",
         session,
+        answers=[_answer(one, session) for one in answered[:REVIEWED_A_DAY]],
+        more_answers=max(0, len(answered) - REVIEWED_A_DAY),
         day=day.isoformat(),
         today=day_of(node.clock.now_ms()).isoformat(),
         is_over=day < day_of(node.clock.now_ms()),
@@ -144,14 +147,30 @@ def _visit(visit: Visit, case: ReviewCase | None, session: Session) -> dict[str,
         "own": visit.agent == session.principal.id,
         "closed": case is not None and case.is_closed,
         "asked": case is not None and case.question is not None,
-        "steps": [
-            {
-                "by": one.by,
-                "at": minute(one.at_ms),
-                "word": gettext(_WORDS[one.verdict]),
-                "verdict": one.verdict.value,
-                "note": one.note,
-            }
-            for one in (case.steps if case else ())
-        ],
+        "steps": _steps(case),
     }
+
+
+def _answer(case: ReviewCase, session: Session) -> dict[str, Any]:
+    """A case whose question was answered, of whichever day."""
+    return {
+        "index": case.index,
+        "agent": case.agent,
+        "own": case.agent == session.principal.id,
+        "closed": case.is_closed,
+        "asked": False,
+        "steps": _steps(case),
+    }
+
+
+def _steps(case: ReviewCase | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "by": one.by,
+            "at": minute(one.at_ms),
+            "word": gettext(_WORDS[one.verdict]),
+            "verdict": one.verdict.value,
+            "note": one.note,
+        }
+        for one in (case.steps if case else ())
+    ]

@@ -7,7 +7,8 @@ order by their index, and use the heads alone.
 
 Invariants:
 
-* An order is total and the same at each request: equals stay as they were given, so pages neither double nor lose rows.
+* An order is total and the same at each request: equals stand in the table's first order, and equals by that as they
+  were given, so pages neither double nor lose rows.
 * What is missing stands last, whichever way the order goes.
 """
 
@@ -170,6 +171,8 @@ class Table(Generic[RowT]):
     def _in_order(self, rows: list[RowT], order: str) -> list[RowT]:
         if not order:
             return rows
+        if order != self.first:
+            rows = self._in_order(rows, self.first)
         column = next((one for one in self.columns if one.key and order in one.orders), None)
         if column is None or column.key is None:
             names = ", ".join(order for one in self.columns if one.key for order in one.orders)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from twinward.node.cohort import RunningCohort
     from twinward.recruitment.service import ContactDesk
     from twinward.review.beside import Examinations
+    from twinward.review.findings import Findings
     from twinward.review.service import Reviews
     from twinward.similarity.service import Similarity
     from twinward.things.service import Things
@@ -57,11 +58,19 @@ class Node(SharedParts):
         return Reviews(
             self.access_search,
             self.logged(Action.REVIEW),
+            self.findings,
             Care(self.vault, self.access, self.twins.directory),
             lambda: {one.id: one.principal().units_said for one in self.accounts.records()},
             lambda: {one.id: one.twin for one in self.accounts.records() if one.twin is not None},
             self._first_checkpoint_over,
         )
+
+    @part
+    def findings(self) -> Findings:
+        """What officers found and asked of accesses."""
+        from twinward.review.findings import Findings
+
+        return Findings(self.logged(Action.REVIEW))
 
     @part
     def examinations(self) -> Examinations:

@@ -20,7 +20,7 @@ class Waiting:
     """One kind of work.
 
     Attributes:
-        kind: ``reviews``, ``emergencies``, ``breaches``, ``erasures``, ``policy`` or ``contacts``.
+        kind: ``reviews``, ``answers``, ``emergencies``, ``breaches``, ``erasures``, ``policy`` or ``contacts``.
         count: how many wait; None where nobody has looked yet.
         overdue: how many of them should have been done.
         say: in a sentence.
@@ -41,6 +41,13 @@ def work_waiting(node: Node) -> list[Waiting]:
 
 def _waiting(node: Node) -> Iterator[Waiting]:
     yield _reviews(node)
+    if answers := len(node.findings.answered()):
+        say = counted(
+            "{count} answer to a question about an access waits for a finding",
+            "{count} answers to questions about accesses wait for a finding",
+            answers,
+        )
+        yield Waiting("answers", answers, 0, say, "/console/reviews#answers")
     glass, cases = node.emergencies.counts(), node.breaches.counts()
     if glass.unreviewed:
         late = sentence(", {overdue} of them overdue", overdue=glass.overdue) if glass.overdue else ""

@@ -175,6 +175,11 @@ class ReviewCase:
         return any(one.verdict in (Verdict.SIGNED_OFF, Verdict.ESCALATED) for one in self.steps)
 
     @property
+    def is_answered(self) -> bool:
+        """Whether an answer waits for an officer's finding."""
+        return bool(self.steps) and self.steps[-1].verdict is Verdict.ANSWERED
+
+    @property
     def question(self) -> Step | None:
         """The question that waits for an answer; None where none does."""
         open_: Step | None = None

@@ -20,6 +20,10 @@ class ReviewRegister:
 
     def __init__(self) -> None:
         self.cases: dict[int, ReviewCase] = {}
+        self.asked: dict[str, set[int]] = {}
+        """By account: the cases of which a question waits for its answer."""
+        self.answered: dict[int, None] = {}
+        """Cases whose question was answered and that are not closed, the oldest answer first."""
 
     def note(self, noted: Noted) -> None:
         """Take one event in; what is no step of a review is passed over."""
@@ -32,4 +36,10 @@ class ReviewRegister:
         if case.is_closed:
             return  # a second officer was a moment late: the first finding stands
         step = Step(noted.index, noted.event.at_ms, noted.event.agent, verdict, detail.get("note", ""))
-        self.cases[index] = replace(case, steps=(*case.steps, step))
+        self.cases[index] = case = replace(case, steps=(*case.steps, step))
+        self.asked.setdefault(case.agent, set()).discard(index)
+        self.answered.pop(index, None)
+        if case.question is not None:
+            self.asked[case.agent].add(index)
+        elif case.is_answered:
+            self.answered[index] = None

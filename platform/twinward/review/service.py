@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -30,8 +30,8 @@ from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.review.care import CARE_TYPES, STAFF_TYPE, Directory, Resource, care_of
 from twinward.review.errors import NoSuchVisit, OwnAccess, ReviewConflict
 from twinward.review.examination import examine, visits_of
+from twinward.review.findings import Findings, ReviewLog
 from twinward.review.models import CareContext, DayReview, ReviewCase, Staff, Step, Verdict, Visit
-from twinward.review.register import ReviewRegister
 from twinward.review.relations import relation
 from twinward.vault.errors import NotReleased, TwinShredded
 
@@ -51,18 +51,6 @@ Progress = Callable[[int, int], None]
 """Called with (patients whose care data were opened, patients in all)."""
 
 
-class ReviewLog(Protocol):
-    """Where findings are read back."""
-
-    def size(self) -> int:
-        """How many entries the log has. Raises ``Unavailable``."""
-        ...
-
-    def between(self, start: int, stop: int) -> list[Noted]:
-        """Those of ``start <= index < stop``, oldest first. Raises ``Unavailable``, ``LogTampered``."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Care:
     """What the review reads of care: the vault, and the twin in which the hospital's directory is."""
@@ -77,7 +65,8 @@ class Reviews:
 
     Args:
         search: finds the day's accesses.
-        log: where findings are read.
+        log: where a finding's event is read.
+        findings: what was found so far.
         care: what connects people and patients.
         units: each account's unit.
         ties: whose record each patient's account is tied to.
@@ -88,15 +77,15 @@ class Reviews:
         self,
         search: AccessSearch[Permit],
         log: ReviewLog,
+        findings: Findings,
         care: Care,
         units: Callable[[], dict[str, str]],
         ties: Callable[[], dict[str, TwinId]],
         seed_of: Callable[[int], bytes],
     ) -> None:
         self._search, self._log, self._care, self._units, self._seed_of = search, log, care, units, seed_of
-        self._ties = ties
+        self._ties, self._findings = ties, findings
         self._lock = threading.Lock()
-        self._register, self._next = ReviewRegister(), 0
         self._days: OrderedDict[date, tuple[int, DayReview]] = OrderedDict()
         self._counts: OrderedDict[date, tuple[tuple[int, int], int]] = OrderedDict()
         """Of a day: how its events stood when they were counted, and how many accesses they are."""
@@ -142,12 +131,7 @@ class Reviews:
 
     def cases(self) -> dict[int, ReviewCase]:
         """What was found so far, by the visit's first event."""
-        with self._lock:
-            size = self._log.size()
-            for noted in self._log.between(self._next, size):
-                self._register.note(noted)
-            self._next = size
-            return dict(self._register.cases)
+        return self._findings.cases()
 
     def waiting(self, day: date, most: int) -> int | None:
         """Of a day's riskiest so many, how many nobody has closed; None where this process has not examined that day.

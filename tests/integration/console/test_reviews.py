@@ -15,6 +15,7 @@ from tests.integration.console.fixtures import NIGHT_PASSWORD, OFFICER, PASSWORD
 from tests.integration.console.test_accesses_page import token_of
 from tests.integration.console.test_console import sign_in
 from tests.kept_homes import founded
+from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.api.app import create_app
@@ -23,6 +24,7 @@ from twinward.console import mount
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.node import open_node
 from twinward.overview.log import permit_to_examine
 from twinward.review.errors import NoSuchVisit, OwnAccess, ReviewConflict
 from twinward.review.models import Verdict
@@ -154,7 +156,7 @@ def test_the_sample_is_drawn_by_the_signed_tree_head(ward: Ward) -> None:
 
 def reviews_of_another_process(ward: Ward) -> Reviews:
     """As a process that has just been started makes them: it has examined nothing, and reads findings off the log."""
-    for name in ("reviews", "examinations"):
+    for name in ("reviews", "examinations", "findings"):
         vars(ward.node).pop(name, None)
     return ward.node.reviews
 
@@ -221,6 +223,53 @@ def test_whoever_is_asked_reads_it_on_their_own_page_and_answers_there(ward: War
     assert [(one.verdict, one.by, one.note) for one in steps][1:] == [
         (Verdict.ANSWERED, night.id, "I was called to a consult")
     ]
+
+
+def test_whoever_is_asked_sees_it_on_every_page_and_officers_see_that_an_answer_came(
+    ward: Ward, web: TestClient
+) -> None:
+    asked = Principal("dr-asked", Role.CLINICIAN, "Dr. Asked", "surgery")
+    ward.node.accounts.add_person(asked, NIGHT_PASSWORD)
+    ward.read(asked, ward.twins[0])
+    today = day_of(ward.clock.now_ms())
+    review = ward.node.reviews.day(ward.permit(), today)
+    index = next(one.visit.index for one in review.suspects if one.visit.agent == asked.id)
+    officer = TestClient(ward.app)
+    sign_in(officer)
+    sign_in(web, NIGHT_PASSWORD, asked.id)
+    badge, notice = 'aria-label="1 to be answered">1</span>', "The data office asks you about 1 access of yours"
+    assert "Questions" not in web.get("/console/ward").text
+    waiting = len(ward.node.findings.answered())
+    with open_node(ward.node.settings.home, clock=ward.clock) as other:
+        assert other.findings.asked_of(asked.id) == 0
+        ward.node.reviews.find(ward.permit(), OFFICER, index, Verdict.ASKED, "What was it for?")
+        assert other.findings.asked_of(asked.id) == 1, "every process knows what one was told"
+        for path in ("/console/ward", "/console/devices"):
+            page = web.get(path).text
+            assert badge in page
+            assert notice in page
+        for path in ("/console/account", "/console/alerts"):
+            page = web.get(path).text
+            assert badge in page
+            assert notice not in page, "the page where one begins says it whole"
+        assert "to be answered" not in officer.get("/console").text, "it is nobody else's"
+        said = {"note": "I stood in for Dr. Lee", "csrf": token_of(web.get("/console/account").text)}
+        assert web.post(f"/console/account/answers/{index}", data=said).status_code == 303
+        assert len(other.findings.answered()) == waiting + 1
+        assert other.findings.asked_of(asked.id) == 0
+        page = web.get("/console/ward").text
+        assert badge not in page
+        assert notice not in page
+        came = f"{waiting + 1} answer"
+        assert came in officer.get("/console").text
+        page = officer.get("/console/reviews").text
+        assert "Answers that came" in page
+        assert "I stood in for Dr. Lee" in page
+        found = {"verdict": "signed-off", "note": "a consult", "csrf": token_of(page), "day": str(today)}
+        assert officer.post(f"/console/reviews/{index}", data=found, follow_redirects=False).status_code == 303
+        assert len(other.findings.answered()) == waiting
+    assert came not in officer.get("/console").text
+    assert "I stood in for Dr. Lee" not in officer.get("/console/reviews?day=2026-01-01").text
 
 
 def test_nobody_reviews_what_they_did_themselves(ward: Ward) -> None:
@@ -353,3 +402,23 @@ def test_today_is_shown_as_it_was_examined_and_again_when_that_is_asked_for(web:
     assert ward.node.log.store.size() == size + 1, "no care data are opened to show what was examined"
     web.post("/console/reviews", data={"day": str(today), "csrf": token_of(page)})
     assert "came since this day was examined" not in settled(web, path)
+
+
+def test_an_officer_who_is_asked_reads_it_on_home(ward: Ward, web: TestClient) -> None:
+    ward.node.access.decide(
+        AccessContext(OTHER, Purpose.PATIENT_REQUEST).request(Action.EXPORT, ward.twins[0], {Category.LABS})
+    )
+    visits = ward.node.reviews._visits(ward.permit(), day_of(ward.clock.now_ms()))
+    index = next(one.index for one in visits if one.agent == OTHER.id)
+    ward.node.reviews.find(ward.permit(), OFFICER, index, Verdict.ASKED, "Who wanted it?")
+    sign_in(web, PASSWORD, OTHER.id)
+    page = web.get("/console").text
+    assert "The data office asks you about 1 access of yours" in page
+    assert 'href="/console/account#questions"' in page
+    ward.node.account_desk.expire_password(OTHER.id, AT_THE_MACHINE)
+    ward.clock.advance(60_001)
+    sign_in(web, PASSWORD, OTHER.id)
+    page = web.get("/console/account").text
+    assert "Choose a new password before you go on" in page
+    assert "Questions" not in page
+    assert "Who wanted it?" not in page

@@ -97,7 +97,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         node.contacts.on_approval = telling.wake
         stack.callback(node.contacts.stop)
         stack.enter_context(FollowUps(node.breach_counting.go_on, COUNT_EVERY_S))
-        stack.enter_context(Following(node.examinations.yesterday, EXAMINE_EVERY_S))
+        stack.enter_context(Following(lambda: _examine(node), EXAMINE_EVERY_S))
         stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
         stack.enter_context(Following(lambda: node.live.watch.tick(), TICK_EVERY_S))
@@ -175,6 +175,12 @@ def _follow(node: Node, held: Serving) -> None:
     began = moment()
     node.cohort.let_go()
     held.followed(began)
+
+
+def _examine(node: Node) -> None:
+    """What officers found so far is read off the log before the first page asks for its count; then yesterday."""
+    node.findings.answered()
+    node.examinations.yesterday()
 
 
 def _scoring(node: Node) -> Callable[[], None]:
