@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, House, open_house
 from twinward.access.errors import PermitInvalid
 from twinward.audit.event_index import index as event_index
+from twinward.audit.event_index.columns import ERASED, NOBODY, OPEN, Columns
+from twinward.audit.event_index.selection import select, select_part
+from twinward.audit.event_index.strings import Strings
 from twinward.audit.exports.csv_table import event_cells
 from twinward.audit.models import AccessEvent, RowState
 from twinward.audit.queries import AccessQuery, Sort, day_of
@@ -128,14 +132,35 @@ QUERIES = st.builds(
 def test_what_is_found_is_what_a_plain_loop_finds_in_its_order(full: House, query: AccessQuery) -> None:
     events = some_events(160)
     expected = [index for index, event in enumerate(events) if fits(event, query)]
-    by_time = query.sort in (Sort.NEWEST, Sort.OLDEST)
-    expected.sort(key=lambda index: keyed(events[index], index, query.sort)[1])
-    expected.sort(
-        key=lambda index: keyed(events[index], index, query.sort)[0],  # type: ignore[arg-type,return-value]
-        reverse=query.falls and not by_time,
-    )
     filled = full.audit.event_index.filled()
-    assert filled.select(query).tolist() == expected
+    assert filled.select(query).tolist() == in_order(expected, query)
+
+
+@pytest.mark.parametrize("falls", [False, True])
+@pytest.mark.parametrize("sort", [one for one in Sort if one is not Sort.TWIN])
+def test_all_events_are_in_each_order_and_the_other_way_round(full: House, sort: Sort, falls: bool) -> None:
+    query = AccessQuery(hides_own=False, sort=sort, falls=falls)
+    assert full.audit.event_index.filled().select(query).tolist() == in_order(range(160), query)
+
+
+def test_erased_events_stand_behind_whichever_way_an_order_goes() -> None:
+    columns, strings = Columns(), Strings()
+    columns.reserve(4)
+    named = [(OPEN, strings.code("a")), (ERASED, NOBODY), (OPEN, strings.code("b")), (OPEN, strings.code("a"))]
+    columns.put(0, [(state, 0, who, *(0, 0, 0, 0), NOBODY, 0, True, 0, 0) for state, who in named])
+    for falls, expected in ((False, [3, 0, 2, 1]), (True, [2, 3, 0, 1])):
+        query = AccessQuery(hides_own=False, sort=Sort.AGENT, falls=falls)
+        assert select(columns, strings, 0, 4, query).tolist() == expected
+        total, part = select_part(columns, strings, 0, 4, query, 1, 2)
+        assert (total, part.tolist()) == (4, expected[1:3])
+
+
+def in_order(found: Iterable[int], query: AccessQuery) -> list[int]:
+    """Indices in a query's order, by plain sorting; equals stay the newest first."""
+    events, by_time = some_events(160), query.sort in (Sort.NEWEST, Sort.OLDEST)
+    keys: dict[int, Any] = {index: keyed(events[index], index, query.sort) for index in found}
+    first = sorted(keys, key=lambda index: keys[index][1])
+    return sorted(first, key=lambda index: keys[index][0], reverse=query.falls and not by_time)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

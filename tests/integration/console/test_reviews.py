@@ -19,6 +19,7 @@ from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.api.app import create_app
+from twinward.audit.models import Noted
 from twinward.audit.queries import AccessQuery, day_of
 from twinward.console import mount
 from twinward.core.clock import FixedClock
@@ -27,6 +28,7 @@ from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.node import open_node
 from twinward.overview.log import permit_to_examine
 from twinward.review.errors import NoSuchVisit, OwnAccess, ReviewConflict
+from twinward.review.findings import Findings
 from twinward.review.models import Verdict
 from twinward.review.service import Reviews
 
@@ -270,6 +272,30 @@ def test_whoever_is_asked_sees_it_on_every_page_and_officers_see_that_an_answer_
         assert len(other.findings.answered()) == waiting
     assert came not in officer.get("/console").text
     assert "I stood in for Dr. Lee" not in officer.get("/console/reviews?day=2026-01-01").text
+
+
+def test_findings_are_read_anew_where_the_log_is_another_than_before(ward: Ward) -> None:
+    whole, found = ward.node.log.store.size(), ward.node.findings.cases()
+    assert found
+
+    class Restored:
+        """The log as a backup of it would be: shorter, for a while."""
+
+        until = whole
+
+        def size(self) -> int:
+            return self.until
+
+        def between(self, start: int, stop: int) -> list[Noted]:
+            return ward.node.logged(Action.REVIEW).between(start, stop)
+
+    log = Restored()
+    findings = Findings(log)
+    assert findings.cases() == found
+    log.until = min(found)
+    assert findings.cases() == {}, "what a restored log does not say is not known either"
+    log.until = whole
+    assert findings.cases() == found
 
 
 def test_nobody_reviews_what_they_did_themselves(ward: Ward) -> None:
