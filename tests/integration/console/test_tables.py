@@ -42,6 +42,7 @@ SHORT: Final = {
         "a row for each witness",
         "the newest key first, as they follow",
     ],
+    "outbreaks.html": ["a forecast's days, a fortnight's, as time goes by"],
     "people.html": ["20 at most, in the answer to a form with a reason, which no link repeats"],
     "policy.html": ["the rules in the order in which the policy says them"],
     "session_list.html": ["20 of a kind at most, the newest first"],
