@@ -29,7 +29,7 @@ _BEHIND_PAGES: Final = (
     *("twins/service.py", "twins/state/states.py", "vault/errors.py", "vault/keys/keyring.py"),
     *("federation/invitation.py", "federation/signed_json.py", "federation/approval.py", "node/study_inbox.py"),
     *("federation/study.py", "federation/disease_groups.py", "features/signal_schema.py"),
-    *("vault/keys/wrapped_keys.py", "outbreak/agreement.py", "things/errors.py"),
+    *("vault/keys/wrapped_keys.py", "outbreak/agreement.py", "outbreak/forecast.py", "things/errors.py"),
 )
 _MACHINES: Final = frozenset(
     f"access/{one}.py"
