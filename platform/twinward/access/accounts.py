@@ -14,7 +14,7 @@ import re
 import secrets
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twinward.access import passwords
@@ -36,6 +36,7 @@ from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, NotFound, Unavailable
+from twinward.core.network_settings import INSIDE
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Purpose, Role, TwinId
 from twinward_ledger.storage import Database
@@ -172,7 +173,7 @@ class Accounts:
     # ---- Looking ---------------------------------------------------------------------------------------------------
 
     def named(self, account_id: str) -> Principal:
-        """The principal of an account, whoever asks: for the node's own command line.
+        """The principal of an account, whoever asks, here on the node: for its own command line.
 
         Raises:
             NotFound: there is no such account.
@@ -182,7 +183,7 @@ class Accounts:
         if record.disabled:
             said = sentence("the account {account} is disabled", account=account_id)
             raise AccountDisabled(said, hint="`twinward account enable` undoes it")
-        return record.principal()
+        return replace(record.principal(), network=INSIDE)
 
     def record(self, account_id: str) -> AccountRecord:
         """An account as it is kept. Raises ``NotFound``."""

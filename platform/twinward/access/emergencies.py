@@ -343,6 +343,7 @@ def _start(request: AccessRequest, decision: Decision, name: str, now_ms: int, u
             ("emergency", name),
             ("until", iso(until_ms)),
             ("justification", request.justification),
+            *principal.place,
         ),
     )
 

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
 from twinward.core.errors import TwinwardError, outcome_of
+from twinward.core.network_settings import INSIDE, OUTSIDE
 from twinward.core.vocabulary import DERIVED_FROM, Action, Category, Purpose, Role, TwinId
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 NOT_LENT = frozenset({Action.ACCOUNT, Action.POLICY, Action.SHRED, Action.STUDY})
 """What a lent role does not do: accounts, policy, erasure, approving studies. Two officers stay two people."""
+PLACE = "network"
+"""The detail of an event that says from which network. Events of earlier releases, and the node's own, have none."""
 UNITS_JOINED = " · "
 """Between the units of somebody who has several; no unit that is set has it in its name."""
 
@@ -48,7 +51,8 @@ class Principal:
     """Somebody or something that has proven who it is.
 
     ``standing`` is what every later decision holds against the account as it is then; None is a principal without an
-    account: the node itself. ``own_twin`` is the record of a patient whose account an officer tied to it.
+    account: the node itself. ``own_twin`` is the record of a patient whose account an officer tied to it. ``network``
+    is from which of the hospital's networks they ask; whoever takes a request in says it, and nobody did: outside.
     """
 
     id: str
@@ -58,6 +62,12 @@ class Principal:
     standing: Standing | None = field(default=None, compare=False, repr=False)
     own_twin: TwinId | None = field(default=None, repr=False)
     more_units: tuple[str, ...] = field(default=(), repr=False)
+    network: str = OUTSIDE
+
+    @property
+    def place(self) -> tuple[tuple[str, str], ...]:
+        """What an event says of where this came from: the network's name, never an address."""
+        return () if self.role is Role.NODE else ((PLACE, self.network),)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -72,7 +82,7 @@ class Principal:
         return UNITS_JOINED.join(self.units)
 
 
-NODE = Principal("node", Role.NODE, "this node")
+NODE = Principal("node", Role.NODE, "this node", network=INSIDE)
 """The node at its own jobs: no token, session or account yields this role (``Accounts`` refuses it)."""
 
 
@@ -141,7 +151,7 @@ class Permit:
     ``log_index`` is the event's place in the access log: it was durable before this permit existed. In an emergency
     while the log cannot be written it is negative: -1 minus the event's number in the break-glass journal.
     ``consent_version`` and ``policy_hash`` are the consent and the policy it was given under: with others in force the
-    permit is decided again.
+    permit is decided again. So it is after ``hour_ends_ms``, where a rule asked for the hour that it was given in.
     """
 
     request: AccessRequest
@@ -150,6 +160,7 @@ class Permit:
     capability: bytes = field(repr=False)
     consent_version: int = 0
     policy_hash: str = ""
+    hour_ends_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +168,7 @@ class Decision:
     """What policy and consent say, with the sentence that explains it. A dry run: nothing is logged.
 
     ``until_ms`` is when a provision of the consent begins or ends to be in force next: until then this holds.
+    ``hour_ends_ms`` is when the hour ends that a rule asked for; None where none did.
     """
 
     permitted: bool
@@ -164,6 +176,7 @@ class Decision:
     consent_version: int = 0
     policy_hash: str = ""
     until_ms: int | None = None
+    hour_ends_ms: int | None = None
 
 
 class AccessControl(ABC):

@@ -46,7 +46,7 @@ class LentRoles:
         if record is None:
             return []
         standing = principal.standing
-        every = [(record.acting(one, standing), one) for one in self.to(record)]
+        every = [(replace(record.acting(one, standing), network=principal.network), one) for one in self.to(record)]
         return [Lent(acting, one, self._bounds(acting, one, record)) for acting, one in every]
 
     def roles_of(self, record: AccountRecord) -> frozenset[Role]:

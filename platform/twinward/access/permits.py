@@ -5,8 +5,8 @@ the permit, a list of one shape: equal fields give equal bytes, and different on
 process, so a permit cannot be forged, widened, prolonged or replayed elsewhere.
 
 A permit is leave given at one moment, and names the consent and policy it was given under. Whenever something is opened
-by it, those must still be in force, whichever process changed it, or else the request is decided again. It ends
-when the period of any provision begins or ends.
+by it, those must still be in force, whichever process changed it, or else the request is decided again. Where a rule
+asked for the hour it is decided again once that hour is over. It ends when the period of any provision begins or ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from twinward.access.errors import PermitInvalid, PermitWithdrawn
@@ -41,6 +42,10 @@ class InForce(Protocol):
 
     def policy_hash(self) -> str:
         """The SHA-256 of the policy in force. Raises ``Unavailable``."""
+        ...
+
+    def hour_ends_ms(self, request: AccessRequest) -> int | None:
+        """When the present hour ends, where a rule on the request's action asks for it. Raises ``Unavailable``."""
         ...
 
     def check(self, request: AccessRequest) -> Decision:
@@ -74,13 +79,15 @@ class PermitAuthority:
             LASTING if request.lasting and not request.is_urgent else 1
         )
         if decision is not None:
-            version, policy = decision.consent_version, decision.policy_hash
+            given = decision.consent_version, decision.policy_hash, decision.hour_ends_ms
             expires_at_ms = min(expires_at_ms, decision.until_ms or expires_at_ms)
         else:
             asked = self._in_force
-            version, policy = (0, "") if asked is None else (asked.consent_version(request), asked.policy_hash())
-        capability = self._mac(request, log_index, expires_at_ms, version, policy)
-        return Permit(request, log_index, expires_at_ms, capability, version, policy)
+            given = 0, "", None
+            if asked is not None:
+                given = asked.consent_version(request), asked.policy_hash(), asked.hour_ends_ms(request)
+        permit = Permit(request, log_index, expires_at_ms, b"", *given)
+        return replace(permit, capability=self._mac(permit))
 
     def require(self, permit: Permit, *, action: Action, twin: TwinId | None, category: Category | None) -> None:
         """Raise ``PermitInvalid`` unless the permit is genuine, fresh, covers exactly this and would still be given.
@@ -92,10 +99,7 @@ class PermitAuthority:
             PermitInvalid: any other reason.
             Unavailable: it cannot be known what consent says.
         """
-        expected = self._mac(
-            permit.request, permit.log_index, permit.expires_at_ms, permit.consent_version, permit.policy_hash
-        )
-        if not hmac.compare_digest(expected, permit.capability):
+        if not hmac.compare_digest(self._mac(permit), permit.capability):
             raise PermitInvalid("this permit was not issued by this node")
         if self._clock.now_ms() >= permit.expires_at_ms:
             raise PermitInvalid("this permit has expired", hint="ask for a new decision")
@@ -111,23 +115,23 @@ class PermitAuthority:
         self._require_in_force(permit)
 
     def _require_in_force(self, permit: Permit) -> None:
-        """Decide again, without logging, where consent or policy is another than the permit was given under."""
+        """Decide again, without logging, where consent, policy or hour is another than the permit was given under."""
         if self._in_force is None:
             return
-        same_consent = self._in_force.consent_version(permit.request) == permit.consent_version
-        if same_consent and (permit.request.is_urgent or self._in_force.policy_hash() == permit.policy_hash):
+        same = permit.hour_ends_ms is None or self._clock.now_ms() < permit.hour_ends_ms
+        same = same and self._in_force.consent_version(permit.request) == permit.consent_version
+        if same and (permit.request.is_urgent or self._in_force.policy_hash() == permit.policy_hash):
             return
         if not self._in_force.check(permit.request).permitted:
             raise PermitWithdrawn(
                 "policy or consent says no since this permit was given", hint="ask for a new decision"
             )
 
-    def _mac(
-        self, request: AccessRequest, log_index: int, expires_at_ms: int, consent_version: int, policy: str
-    ) -> bytes:
-        principal = request.principal
+    def _mac(self, permit: Permit) -> bytes:
+        request = permit.request
+        who = request.principal
         fields = [
-            [principal.id, principal.role.value, principal.name, principal.unit, principal.own_twin],
+            [who.id, who.role.value, who.name, who.unit, who.own_twin, who.more_units, who.network],
             [
                 request.action.value,
                 request.purpose.value,
@@ -135,6 +139,12 @@ class PermitAuthority:
                 sorted(request.categories),
             ],
             [request.justification, [list(pair) for pair in request.detail], request.lasting],
-            [log_index, expires_at_ms, consent_version, policy],
+            [
+                permit.log_index,
+                permit.expires_at_ms,
+                permit.consent_version,
+                permit.policy_hash,
+                permit.hour_ends_ms,
+            ],
         ]
         return hmac.digest(self._key, _JSON.encode(fields).encode(), "sha256")

@@ -3,6 +3,9 @@
 The facts a rule sees are few and categorical, so decisions are cached by those facts: a cold one costs a Cedar
 evaluation, a cached one a dictionary look-up.
 
+The hour and the network are facts of a decision only where a rule on its action asks for them: a policy that does not
+has one verdict for the whole week, and for wherever requests come from.
+
 A cold one asks Cedar about the rules whose scope names the action, or any action, and no others: those of another
 action's decide nothing and cannot fail, whatever the facts. Rules and whoever asks are parsed once and kept.
 """
@@ -12,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib import resources
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import cedarpy
 import msgspec
@@ -25,6 +29,7 @@ import msgspec
 from twinward.access import justification
 from twinward.access.consent import ConsentOutcome
 from twinward.access.errors import PolicyInvalid
+from twinward.access.hours import NO_HOUR, Hour
 from twinward.access.interfaces import AccessRequest
 from twinward.access.policy_faults import fault
 from twinward.core.sentences import sentence
@@ -35,7 +40,20 @@ _CACHE_LIMIT = 100_000
 _KEPT_ASKING = 1024
 _KEPT_TEXTS = 4
 _TWIN = {"type": "Twin", "id": "asked"}
+_CONTEXT = {"Var": "context"}
+_NOTHING: Final[dict[str, Any]] = {}
 _PRINCIPAL = {"type": "Principal", "id": "asking"}
+
+NETWORK: Final = "Network"
+"""What Cedar calls the hospital's networks: ``Network::"ward"``."""
+RARE: Final[Mapping[str, object]] = {
+    "units": (),
+    "network": "",
+    "hour": NO_HOUR.hour,
+    "weekday": NO_HOUR.weekday,
+}
+"""Facts that few rules ask for -> what stands in their place where none on the action does."""
+TIME: Final = frozenset({"hour", "weekday"})
 
 MOST_NESTED: Final = 700
 """Of a policy as JSON, two a condition: more could not be read everywhere that it is decided by."""
@@ -57,10 +75,13 @@ class Facts:
     identity: bool
     units: tuple[str, ...] = ()
     """Of the principal, in order."""
+    network: str = ""
+    hour: int = NO_HOUR.hour
+    weekday: int = NO_HOUR.weekday
 
     @classmethod
-    def of(cls, request: AccessRequest, consent: ConsentOutcome) -> Facts:
-        """The facts of a request."""
+    def of(cls, request: AccessRequest, consent: ConsentOutcome, hour: Hour) -> Facts:
+        """The facts of a request, in an hour; ``NO_HOUR`` where none of the rules on its action asks for it."""
         return cls(
             role=request.principal.role.value,
             action=request.action.value,
@@ -68,10 +89,13 @@ class Facts:
             consent=consent.value,
             sensitive=bool(SENSITIVE & request.categories),
             justified=bool(request.justification) and justification.is_sufficient(request.justification),
-            own=_is_own(request),
+            own=is_own(request),
             derived=bool(request.categories) and request.categories <= DERIVED_FROM.keys(),
             identity=request.categories == {Category.DEMOGRAPHICS},
             units=request.principal.units,
+            network=request.principal.network,
+            hour=hour.hour,
+            weekday=hour.weekday,
         )
 
 
@@ -90,7 +114,7 @@ def _nesting(written: str) -> int:
     return max(depth, default=0)
 
 
-def _is_own(request: AccessRequest) -> bool:
+def is_own(request: AccessRequest) -> bool:
     """Whether a patient asks for the record that an officer tied the account to; what an account is called says no."""
     return (
         request.principal.role is Role.PATIENT
@@ -130,8 +154,6 @@ class Policy:
                 sentence("the policy does not parse: {error}", error=fault(str(error))), hint=hint
             ) from error
         self._verdicts: dict[Facts, Verdict] = {}
-        # Else no rule can look at them, and one verdict is everybody's; an escape could spell the name otherwise.
-        self._sees_units = "units" in text or "\\" in text
 
     @classmethod
     def load(cls, path: Path | None = None) -> Policy:
@@ -160,13 +182,29 @@ class Policy:
         if verdict is None:
             if len(self._verdicts) >= _CACHE_LIMIT:
                 self._verdicts.clear()
-            seen = replace(facts, units=()) if facts.units and not self._sees_units else facts
-            verdict = self._verdicts.get(seen) or self._ask(seen)
-            self._verdicts[seen] = self._verdicts[facts] = verdict
+            seen = self._seen(facts)
+            verdict = self._verdicts[seen] = self._verdicts.get(seen) or self._ask(seen)
+            if (facts.hour, facts.weekday) == (seen.hour, seen.weekday):  # else every hour would fill the cache anew
+                self._verdicts[facts] = verdict
         return verdict
 
+    def asks(self, action: str) -> frozenset[str]:
+        """Which of the facts that most rules leave alone some rule on an action looks at: ``RARE`` at most."""
+        return self._rules_on(action).names
+
+    def asks_hour(self, action: str) -> bool:
+        """Whether a rule on an action asks for the hour or the day of the week."""
+        return not TIME.isdisjoint(self._rules_on(action).names)
+
+    def _seen(self, facts: Facts) -> Facts:
+        """The facts as the rules on the action see them: the same for all that they do not tell apart."""
+        asked = self._rules_on(facts.action).names
+        blank = {name: kept for name, kept in RARE.items() if name not in asked and getattr(facts, name) != kept}
+        return replace(facts, **blank) if blank else facts  # type: ignore[arg-type]
+
     def _ask(self, facts: Facts) -> Verdict:
-        context = {
+        on_action = self._rules_on(facts.action)
+        context: dict[str, Any] = {
             "purpose": facts.purpose,
             "consent": facts.consent,
             "sensitive": facts.sensitive,
@@ -175,13 +213,16 @@ class Policy:
             "derived": facts.derived,
             "identity": facts.identity,
         }
+        if on_action.names:  # else nothing looks at them: the engine reads less
+            context["network"] = {"__entity": {"type": NETWORK, "id": facts.network}}
+            context["hour"], context["weekday"] = facts.hour, facts.weekday
         request = {
             "principal": _PRINCIPAL,
             "action": {"type": "Action", "id": facts.action},
             "resource": _TWIN,
             "context": msgspec.json.encode(context).decode(),
         }
-        result = cedarpy.is_authorized(request, self._rules_on(facts.action), _asking(facts.role, facts.units))
+        result = cedarpy.is_authorized(request, on_action.rules, _asking(facts.role, facts.units))
         diagnostics = result.diagnostics
         rules = tuple(sorted(diagnostics.id_annotations_by_reason.values()))
         if diagnostics.errors:
@@ -189,18 +230,23 @@ class Policy:
         sentences = [self._sentences.get(rule, rule) for rule in rules]
         return Verdict(result.allowed, rules, "; ".join(sentences) or NOT_COVERED)
 
-    def _rules_on(self, action: str) -> cedarpy.PolicySet:
+    def _rules_on(self, action: str) -> _Asked:
         """The rules that may decide on an action: all but those whose scope names others only."""
         found = self._by_action.get(action)
         if found is None:
             kept = {name: rule for name, rule in self._parsed.items() if _may_decide(rule["action"], action)}
             whole = {"staticPolicies": kept, "templates": {}, "templateLinks": []}  # a template alone permits nothing
             try:
-                found = cedarpy.PolicySet.from_json_str(json.dumps(whole))
+                rules = cedarpy.PolicySet.from_json_str(json.dumps(whole))
             except (ValueError, RecursionError):  # Cedar writes JSON that it doesn't read: it nests 128 deep at most
-                found = cedarpy.PolicySet.from_str(self.text)  # all rules say the same, and take longer
-            self._by_action[action] = found
+                rules = cedarpy.PolicySet.from_str(self.text)  # all rules say the same, and take longer
+            found = self._by_action[action] = _Asked(rules, _rare([rule["conditions"] for rule in kept.values()]))
         return found
+
+    @cached_property
+    def networks(self) -> frozenset[str]:
+        """The networks that rules name. All others are alike to them: a network has nothing but its name."""
+        return _networks([rule["conditions"] for rule in self._parsed.values()])
 
     @cached_property
     def _sentences(self) -> dict[str, str]:
@@ -209,8 +255,46 @@ class Policy:
         return {note["id"]: note.get("say", note["id"]) for note in found if "id" in note}
 
 
+class _Asked(NamedTuple):
+    """The rules on an action, and which of the rare facts they may look at."""
+
+    rules: cedarpy.PolicySet
+    names: frozenset[str]
+
+
+def _rare(rules: Any) -> frozenset[str]:
+    """Which of the rare facts conditions in JSON may look at, however they were written; all if they take the context
+    whole."""
+    words, whole = set[str](), 0
+    for one in _nodes(rules):
+        if isinstance(one, str):
+            words.add(one)
+        elif isinstance(one, dict):
+            whole += one.get("Var") == "context"
+            whole -= any(one.get(by, _NOTHING).get("left") == _CONTEXT for by in (".", "has"))
+    return frozenset(RARE if whole else words & RARE.keys())
+
+
+def _networks(rules: Any) -> frozenset[str]:
+    """The networks that conditions in JSON name."""
+    every = (one for one in _nodes(rules) if isinstance(one, dict) and one.get("type") == NETWORK)
+    return frozenset(one["id"] for one in every if isinstance(one.get("id"), str))
+
+
+def _nodes(rules: Any) -> Iterator[Any]:
+    """Everything in rules as JSON. A loop: they nest deeper than Python may recurse."""
+    left = [rules]
+    while left:
+        one = left.pop()
+        yield one
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+
+
 @lru_cache(maxsize=_KEPT_TEXTS)
-def _parsed(text: str) -> tuple[dict[str, dict[str, Any]], dict[str, cedarpy.PolicySet]]:
+def _parsed(text: str) -> tuple[dict[str, dict[str, Any]], dict[str, _Asked]]:
     """A text's rules, and those on each action as far as they were asked for: a node reads its text in many places."""
     written = cedarpy.policies_to_json_str(text)
     if _nesting(written) > MOST_NESTED:

@@ -7,13 +7,14 @@ against one version of the policy, and where another came into force meanwhile i
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessControl
 from twinward.access.policy import Policy
-from twinward.access.policy_rules import checked
+from twinward.access.policy_rules import PLACES, checked
 from twinward.access.policy_store import PolicyStore, PolicyVersion, Proposal
 from twinward.access.second_officer import require_second, why
 from twinward.audit.interfaces import AuditTrail
@@ -38,12 +39,14 @@ class PolicyDesk:
         access: decides who may.
         trail: where each step is written, before it counts.
         clock: the node's time.
+        networks: the names of networks that rules may ask for.
     """
 
     store: PolicyStore
     access: AccessControl
     trail: AuditTrail
     clock: Clock
+    networks: Sequence[str] = PLACES
 
     def propose(self, context: AccessContext, text: str, reason: str) -> Proposal:
         """Propose another text.
@@ -76,7 +79,7 @@ class PolicyDesk:
             if proposal.base != newest.sha256:
                 hint = "withdraw it, look at the preview again, and propose it anew"
                 raise Conflict("another policy came into force since this was proposed", hint=hint)
-            checked(proposal.text)
+            checked(proposal.text, self.networks)
             detail.update({"version": str(newest.version + 1), "sha256": Policy(proposal.text).hash})
             return PolicyVersion(
                 version=newest.version + 1,
@@ -100,7 +103,7 @@ class PolicyDesk:
 
     def _propose(self, context: AccessContext, text: str, reason: str, restores: int | None) -> Proposal:
         self._require(context)
-        policy, said = checked(text.replace("\r\n", "\n")), why(reason)
+        policy, said = checked(text.replace("\r\n", "\n"), self.networks), why(reason)
         base = self.store.newest().sha256
         if policy.hash == base:
             raise Conflict("this is the policy in force already")
@@ -142,6 +145,6 @@ class PolicyDesk:
             reason=REASONS[step],
             policy_hash=self.access.check(context.request(Action.POLICY)).policy_hash,
             consent_version=0,
-            detail=(("step", step), *detail.items(), *context.detail),
+            detail=(("step", step), *detail.items(), *context.detail, *who.place),
         )
         self.trail.record([event])

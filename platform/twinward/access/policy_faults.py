@@ -30,6 +30,8 @@ SHAPES: Final = {
     r"the input `(?P<text>.*)` is not a valid escape": "{text} stands for no character",
     r"integer parse error: .*": "a number is too large",
     r"found the variable `.*` where the variable `(?P<word>\w+)` must be used": "{word} has to stand in its place",
+    r"entity `Network::\"(?P<name>[^\"]*)\"` is of an enumerated .*": "the settings name no network {name}",
+    r"the types String and Network are not compatible": 'a network is written Network::"…", and has no other value',
     r"attribute `(?P<name>\w+)` in context for .* not found": "no request has {name}",
     r"attribute `(?P<name>\w+)` on entity type `(?P<kind>\w+)` not found": "no {kind} has {name}",
     r"the types (?P<one>\w+) and (?P<other>\w+) are not compatible": "{one} is compared with {other}",

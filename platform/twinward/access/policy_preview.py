@@ -1,8 +1,8 @@
 """What a change of the policy would change: the last decisions, taken again by both policies on the same facts.
 
-A decision's facts are in its event: who, what, what for, which categories, which justification, and the version of the
-consent it was taken under. What both say is compared, so that a change of consent since, or an emergency's bound, is
-never taken for the policy's doing.
+A decision's facts are in its event: who, what, what for, when, from which network, which categories, which
+justification, and the version of the consent it was taken under. What both say is compared, so that a change of consent
+since, or an emergency's bound, is never taken for the policy's doing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from twinward.access.consent import NO_CONSENT, Consent, ConsentOutcome
-from twinward.access.interfaces import UNITS_JOINED, AccessRequest, Permit, Principal
+from twinward.access.hours import Hours
+from twinward.access.interfaces import PLACE, UNITS_JOINED, AccessRequest, Permit, Principal
 from twinward.access.policy import Facts, Policy, Verdict
 from twinward.audit.models import AccessEvent
 from twinward.audit.reader import MAX_PAGE, AuditReader
+from twinward.core.network_settings import INSIDE
 from twinward.core.vocabulary import Role, TwinId
 
 LAST: Final = 10_000
@@ -52,11 +54,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """How many decisions were taken again, how many could not be, and what would differ, most often first."""
+    """How many decisions were taken again, how many could not be, and what would differ, most often first.
+
+    ``unknown``: their consents are kept no longer. ``placeless``: a rule asks from which network they came, and their
+    events do not say so, which those of earlier releases do not.
+    """
 
     looked_at: int
     unknown: int
     differences: tuple[Difference, ...]
+    placeless: int = 0
 
     @property
     def changed(self) -> int:
@@ -71,36 +78,32 @@ def preview(
     now: Policy,
     then: Policy,
     *,
+    hours: Hours,
     last: int = LAST,
     told: Callable[[int], None] = lambda _: None,
 ) -> Preview:
-    """Take the newest decisions again. Wants a permit to audit that names no twin."""
+    """Take the newest decisions again, each as of its own hour. Wants a permit to audit that names no twin."""
     tally = _Tally()
-    looked_at = unknown = 0
     before: int | None = None
-    while looked_at + unknown < last:
+    while tally.seen < last:
         page = reader.events(permit, before=before, limit=min(MAX_PAGE, last))
         for row in page.rows:
             event = row.event
-            if event is None or not event.policy_hash or looked_at + unknown >= last:
+            if event is None or not event.policy_hash or tally.seen >= last:
                 continue
-            facts = facts_of(event, consent_at)
-            if facts is None:
-                unknown += 1
-                continue
-            looked_at += 1
-            tally.add(row.index, facts, now.evaluate(facts), then.evaluate(facts))
-        told(looked_at + unknown)
+            facts = facts_of(event, consent_at, hours)
+            tally.take(row.index, (facts, now), (facts, then))
+        told(tally.seen)
         if page.before is None:
             break
         before = page.before
-    return Preview(looked_at, unknown, tally.differences())
+    return tally.preview()
 
 
 def consent_preview(
-    events: Iterable[tuple[int, AccessEvent]], policy: Policy, now: Consent, then: Consent, at_ms: int
+    events: Iterable[tuple[int, AccessEvent]], policy: Policy, now: Consent, then: Consent, at_ms: int, hours: Hours
 ) -> Preview:
-    """Take a patient's newest decisions again, by one policy and at one moment, under two consents.
+    """Take a patient's newest decisions again, by one policy, each as of its own hour, under two consents.
 
     Args:
         events: each with its place in the log; all about that patient.
@@ -108,29 +111,46 @@ def consent_preview(
         now: the consent in force.
         then: the one that is thought of.
         at_ms: when both are asked; what is over by then does not count.
+        hours: the hospital's clock.
     """
-    tally, looked_at, unknown = _Tally(), 0, 0
+    tally = _Tally()
     for index, event in events:
         if not event.policy_hash:
             continue
-        before, after = facts_of(event, lambda *_: now, at_ms), facts_of(event, lambda *_: then, at_ms)
-        if before is None or after is None:
-            unknown += 1
-            continue
-        looked_at += 1
-        tally.add(index, after, policy.evaluate(before), policy.evaluate(after))
-    return Preview(looked_at, unknown, tally.differences())
+        before, after = (facts_of(event, lambda *_, one=one: one, hours, at_ms) for one in (now, then))
+        tally.take(index, (before, policy), (after, policy))
+    return tally.preview()
 
 
 class _Tally:
-    """Counts decisions that come out otherwise, by kind."""
+    """Counts decisions, and by kind those that come out otherwise."""
 
     def __init__(self) -> None:
+        self._looked_at = self._unknown = self._placeless = 0
         self._counts: Counter[tuple[str, str, str, bool, bool, str, str]] = Counter()
         self._examples: dict[tuple[str, str, str, bool, bool, str, str], list[int]] = {}
 
-    def add(self, index: int, facts: Facts, one: Verdict, other: Verdict) -> None:
-        """Take in what two ways of deciding say to the same facts."""
+    @property
+    def seen(self) -> int:
+        """How many there were."""
+        return self._looked_at + self._unknown + self._placeless
+
+    def take(self, index: int, one: tuple[Facts | None, Policy], other: tuple[Facts | None, Policy]) -> None:
+        """Decide one by the facts and policies of two ways."""
+        (before, now), (after, then) = one, other
+        if before is None or after is None:
+            self._unknown += 1
+        elif not before.network and any("network" in policy.asks(before.action) for policy in (now, then)):
+            self._placeless += 1
+        else:
+            self._looked_at += 1
+            self._add(index, after, now.evaluate(before), then.evaluate(after))
+
+    def preview(self) -> Preview:
+        """What was found."""
+        return Preview(self._looked_at, self._unknown, self._differences(), self._placeless)
+
+    def _add(self, index: int, facts: Facts, one: Verdict, other: Verdict) -> None:
         if one.permitted == other.permitted:
             return
         said = (one.permitted, other.permitted, one.reason, other.reason)
@@ -138,16 +158,17 @@ class _Tally:
         self._counts[kind] += 1
         self._examples.setdefault(kind, []).append(index)
 
-    def differences(self) -> tuple[Difference, ...]:
-        """Most often first."""
+    def _differences(self) -> tuple[Difference, ...]:
         return tuple(
             Difference(*kind, count, tuple(self._examples[kind][:EXAMPLES]))
             for kind, count in self._counts.most_common()
         )
 
 
-def facts_of(event: AccessEvent, consent_at: ConsentAt, at_ms: int | None = None) -> Facts | None:
+def facts_of(event: AccessEvent, consent_at: ConsentAt, hours: Hours, at_ms: int | None = None) -> Facts | None:
     """What the policy saw when this was decided; None where the consent of then is not kept any more.
+
+    ``at_ms`` is when consent is asked, where that is not when it was decided. An empty network is not known.
 
     Nor where a patient was refused: the event does not say whether it was the patient's own record.
     """
@@ -155,20 +176,23 @@ def facts_of(event: AccessEvent, consent_at: ConsentAt, at_ms: int | None = None
         return None
     own = event.twin if event.role is Role.PATIENT else None  # patients are permitted nothing but their own
     first, *more = event.unit.split(UNITS_JOINED)
+    detail = dict(event.detail)
+    network = INSIDE if event.role is Role.NODE else detail.get(PLACE, "")
     request = AccessRequest(
-        Principal(event.agent, event.role, unit=first, own_twin=own, more_units=tuple(more)),
+        Principal(event.agent, event.role, unit=first, own_twin=own, more_units=tuple(more), network=network),
         event.action,
         event.purpose,
         event.twin,
         frozenset(event.categories),
-        dict(event.detail).get("justification", ""),
+        detail.get("justification", ""),
     )
+    hour = hours.at(event.at_ms)
     if event.twin is None:
-        return Facts.of(request, ConsentOutcome.NONE)
+        return Facts.of(request, ConsentOutcome.NONE, hour)
     asked = event.consent_version or at_ms is not None  # at another moment also where none was recorded then
     consent = consent_at(event.twin, event.consent_version) if asked else NO_CONSENT
     return (
         None
         if consent is None
-        else Facts.of(request, consent.outcome(request, event.at_ms if at_ms is None else at_ms))
+        else Facts.of(request, consent.outcome(request, event.at_ms if at_ms is None else at_ms), hour)
     )

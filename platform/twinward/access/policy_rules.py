@@ -8,7 +8,7 @@ may mean, and an officer should think about, is a warning.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, get_type_hints
@@ -16,13 +16,24 @@ from typing import Any, Final, get_type_hints
 import cedarpy
 
 from twinward.access.errors import PolicyInvalid
-from twinward.access.policy import Facts, Policy
+from twinward.access.hours import NO_HOUR
+from twinward.access.policy import NETWORK, Facts, Policy
 from twinward.access.policy_faults import faults
+from twinward.access.policy_scenes import always, ever
+from twinward.core.network_settings import INSIDE, OUTSIDE
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Purpose, Role
 
 MAX_POLICY_BYTES: Final = 30_000
 """A proposal stands in the log as one event, which holds 64 KiB."""
+
+
+PLACES: Final = (INSIDE, OUTSIDE)
+"""The networks that there are where the settings name none."""
+_KEPT_TO_OFFICERS: Final = (
+    (Action.AUDIT, sentence("read the log")),
+    (Action.POLICY, sentence("change the policy back")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +45,25 @@ class Rule:
     sentence: str
 
 
-def schema() -> str:
-    """What requests are made of, as a Cedar schema."""
+def schema(networks: Sequence[str] = PLACES) -> str:
+    """What requests are made of, as a Cedar schema; ``networks`` are all that there are."""
     actions = ", ".join(f'"{action.value}"' for action in Action)
-    kinds = {str: "String", bool: "Bool"}
+    kinds = {str: "String", bool: "Bool", int: "Long"}
     of_the_principal = ("role", "action", "units")
-    seen = {name: kinds[kind] for name, kind in get_type_hints(Facts).items() if name not in of_the_principal}
+    types = get_type_hints(Facts).items()
+    seen = {name: kinds[kind] for name, kind in types if name not in of_the_principal} | {"network": NETWORK}
+    names = ", ".join(f'"{one}"' for one in networks)
     asked = ", ".join(f"{name}: {kind}" for name, kind in seen.items())
     return (
+        f"entity {NETWORK} enum [{names}];\n"
         "entity Principal = { role: String, units: Set<String> };\nentity Twin;\n"
         f"type Asked = {{ {asked} }};\n"
         f"action {actions} appliesTo {{ principal: [Principal], resource: [Twin], context: Asked }};\n"
     )
 
 
-def checked(text: str) -> Policy:
-    """The policy of a text that may be proposed.
+def checked(text: str, networks: Sequence[str] = PLACES) -> Policy:
+    """The policy of a text that may be proposed, where there are these networks (``Networks.names``).
 
     Raises:
         PolicyInvalid: with what is wrong, and in which rule.
@@ -69,18 +83,15 @@ def checked(text: str) -> Policy:
             )
     if len(set(names)) != len(names):
         raise PolicyInvalid("two rules have one name", hint="give each its own @id")
-    found = cedarpy.validate_policies(text, schema())
+    found = cedarpy.validate_policies(text, schema(networks))
     if not found.validation_passed:
         said = faults([str(one) for one in found.errors], names)
         raise PolicyInvalid(
             sentence("the policy looks at what no request has: {said}", said=said),
             hint="compare it with the present one",
         )
-    for action, what in (
-        (Action.AUDIT, sentence("read the log")),
-        (Action.POLICY, sentence("change the policy back")),
-    ):
-        if not policy.evaluate(_facts(Role.OFFICER, action, Purpose.COMPLIANCE)).permitted:
+    for action, what in _KEPT_TO_OFFICERS:
+        if not ever(policy, _facts(Role.OFFICER, action, Purpose.COMPLIANCE)):
             raise PolicyInvalid(
                 sentence("under this policy no officer could {what}", what=sentence(what)),
                 hint="permit officers that for HCOMPL",
@@ -99,7 +110,12 @@ def rules(text: str) -> list[Rule]:
 
 def warnings(policy: Policy) -> list[str]:
     """What a policy permits that an officer should have thought about."""
-    return [said for facts, said in _doubtful() if policy.evaluate(facts).permitted]
+    found = [
+        sentence("not at every hour and from every network could an officer {what}", what=what)
+        for action, what in _KEPT_TO_OFFICERS
+        if not always(policy, _facts(Role.OFFICER, action, Purpose.COMPLIANCE))
+    ]
+    return found + [said for facts, said in _doubtful() if ever(policy, facts)]
 
 
 def _doubtful() -> Iterator[tuple[Facts, str]]:
@@ -146,6 +162,9 @@ def _facts(role: Role, action: Action, purpose: Purpose, *, consent: str = "none
         own=False,
         derived=False,
         identity=False,
+        network=OUTSIDE,
+        hour=NO_HOUR.hour,
+        weekday=NO_HOUR.weekday,
     )
 
 

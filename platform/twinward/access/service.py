@@ -12,6 +12,7 @@ from twinward.access import justification
 from twinward.access.consent import ALL_DENIED, NO_CONSENT, Consent, ConsentOutcome, ConsentStore, Provision
 from twinward.access.consent_entry import ActorRole, require_in_force
 from twinward.access.errors import AccessDenied
+from twinward.access.hours import NO_HOUR, Hours
 from twinward.access.interfaces import (
     NOT_LENT,
     AccessContext,
@@ -23,7 +24,8 @@ from twinward.access.interfaces import (
 )
 from twinward.access.lent_roles import Lent
 from twinward.access.permits import PermitAuthority
-from twinward.access.policy import Facts, Policy, PolicySource
+from twinward.access.policy import Facts, Policy, PolicySource, is_own
+from twinward.access.policy_scenes import lacking
 from twinward.audit.errors import EventNotLoggable
 from twinward.audit.interfaces import AuditTrail, EmergencyTrail
 from twinward.audit.models import AccessEvent, LoggedEvent
@@ -60,6 +62,7 @@ class Access(AccessControl):
         require_standing: raises ``SignInEnded`` where what a principal signed in by is good no longer.
         consents_set: told whose consents were set, before whoever set them is told that it is done.
         lent: whoever asks, with each role that is lent to them now; None where none is.
+        hours: the hospital's clock, for rules that ask for the hour.
         emergencies: bounds them, and begins each with an event of its own; asked for when glass is first broken. None
             lets them pass as any access.
     """
@@ -78,6 +81,7 @@ class Access(AccessControl):
         consents_set: Callable[[Sequence[TwinId]], None] = lambda _: None,
         emergencies: Callable[[], Emergencies] | None = None,
         lent: Callable[[Principal], Sequence[Lent]] | None = None,
+        hours: Hours | None = None,
     ) -> None:
         self.policy = policy
         self._consents = consents
@@ -89,6 +93,7 @@ class Access(AccessControl):
         self._clock = clock
         self._role_of = role_of
         self._lent = lent
+        self._hours = hours or Hours()
         self._require_standing = require_standing
         authority.answer_to(self)
 
@@ -115,24 +120,33 @@ class Access(AccessControl):
                 return acting, replace(found, reason=reason, until_ms=until_ms)
         return request, decision
 
-    def _checked(self, request: AccessRequest) -> Decision:
+    def check_at(self, request: AccessRequest, at_ms: int) -> Decision:
+        """A dry run as of another moment, by the policy and consent of now. Of lent roles nothing is known then."""
+        return self._checked(request, at_ms)
+
+    def _checked(self, request: AccessRequest, at_ms: int | None = None) -> Decision:
         if self._require_standing is not None and request.principal.standing is not None:  # the node did not sign in
             self._require_standing(request.principal)
         consent = self._consent_of(request)
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.now_ms() if at_ms is None else at_ms
         outcome = consent.outcome(request, now_ms)
-        facts = Facts.of(request, outcome)
         policy = self._policy_for(request)
+        asks_hour = policy.asks_hour(request.action)
+        facts = Facts.of(request, outcome, self._hours.at(now_ms) if asks_hour else NO_HOUR)
         verdict = policy.evaluate(facts)
         reason = verdict.reason
         unjustified = request.purpose is Purpose.EMERGENCY and not (verdict.permitted or facts.justified)
         if unjustified and policy.evaluate(replace(facts, justified=True)).permitted:
             reason = justification.fault(request.justification)  # nothing else stands in the way
-        return Decision(verdict.permitted, reason, consent.version, policy.hash, consent.next_change(now_ms))
+        elif not verdict.permitted and not verdict.rules:
+            reason = lacking(policy, facts)
+        hour_ends_ms = self._hours.until_ms(now_ms) if asks_hour else None
+        changes_ms = consent.next_change(now_ms)
+        return Decision(verdict.permitted, reason, consent.version, policy.hash, changes_ms, hour_ends_ms)
 
     def barred_by_consent_alone(self, request: AccessRequest) -> bool:
         """Whether policy would permit what the patient's consent withholds. A dry run, as ``check``."""
-        of_nobody = Facts.of(request, ConsentOutcome.NONE)
+        of_nobody = Facts.of(request, ConsentOutcome.NONE, self._hours.at(self._clock.now_ms()))
         return not self.check(request).permitted and self._policy_for(request).evaluate(of_nobody).permitted
 
     def decide(self, request: AccessRequest) -> Permit:
@@ -157,7 +171,7 @@ class Access(AccessControl):
         Whoever may do this to nobody's records is told the same of each of them, and of what is not kept: otherwise the
         reason tells who is a patient here, what a record is about, and who consented to what.
         """
-        if request.twin is None or Facts.of(request, ConsentOutcome.NONE).own:
+        if request.twin is None or is_own(request):
             return decision.reason
         of_anybody = self.check(replace(request, twin=None, categories=frozenset()))
         return decision.reason if of_anybody.permitted else of_anybody.reason
@@ -273,6 +287,11 @@ class Access(AccessControl):
         """The SHA-256 of the policy in force. Raises ``Unavailable``."""
         return self.policy.current().hash
 
+    def hour_ends_ms(self, request: AccessRequest) -> int | None:
+        """When the present hour ends, where a rule on the request's action asks for it. Raises ``Unavailable``."""
+        asks = self._policy_for(request).asks_hour(request.action)
+        return self._hours.until_ms(self._clock.now_ms()) if asks else None
+
     def _policy_for(self, request: AccessRequest) -> Policy:
         try:
             return self.policy.current()
@@ -306,5 +325,5 @@ class Access(AccessControl):
             reason=decision.reason,
             policy_hash=decision.policy_hash,
             consent_version=decision.consent_version,
-            detail=request.detail + why,
+            detail=request.detail + why + request.principal.place,
         )

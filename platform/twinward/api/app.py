@@ -46,7 +46,7 @@ def create_app(node: Node, *, listens: str = "", count: Callable[[str, str, int,
 
 
 def _add_domains(app: FastAPI, node: Node) -> None:
-    principal_of = pipeline.caller_of(node.accounts, node.client_tokens, node.fresh_proofs)
+    principal_of = pipeline.caller_of(node.accounts, node.client_tokens, node.fresh_proofs, node.networks)
     token_url_of = token_urls(node.settings.public_url)
     app.include_router(
         tokens_router(node.client_tokens, token_url_of, mutual_tls=node.settings.tls_client_ca is not None)

@@ -88,7 +88,7 @@ def preview(file: FileArgument, account: AsOption, home: HomeOption = None, as_j
     with node_at(home, as_json=as_json) as node:
         from twinward.access.policy_rules import checked, warnings
 
-        policy = checked(_text(file))
+        policy = checked(_text(file), node.networks.names)
         permit = audit_permit(node, account, "policy preview")
         with progress() as bars:
             from twinward.overview.policy import preview_of
@@ -104,6 +104,8 @@ def preview(file: FileArgument, account: AsOption, home: HomeOption = None, as_j
         say(f"{found.changed} of the last {found.looked_at} decisions would come out otherwise")
         if found.unknown:
             say(f"{found.unknown} more cannot be told: their consents are kept no longer")
+        if found.placeless:
+            say(f"{found.placeless} more cannot be told: it is not known from which network they came")
         for one in found.differences:
             verdict = "would be permitted" if one.then else "would be REFUSED"
             say(f"  {one.count} x {one.role} {one.action} for {one.purpose}: {verdict} ({one.then_reason})")

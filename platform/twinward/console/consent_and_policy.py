@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from twinward.access.consent_choices import CHOICES, chosen, offered
 from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.justification import MAX_CHARS
+from twinward.access.policy import Policy
 from twinward.access.policy_preview import Preview
 from twinward.access.policy_rules import MAX_POLICY_BYTES, Rule, checked, rules, warnings
 from twinward.access.policy_store import PolicyVersion, Proposal
@@ -85,7 +86,7 @@ def _add_policy(router: APIRouter, console: Console) -> None:
         permit = console.permit(session, "policy preview")
         written = text.replace("\r\n", "\n")
         try:
-            then = checked(written)
+            then = checked(written, console.node.networks.names)
         except TwinwardError as error:
             said = "; ".join(filter(None, map(in_words, error.outside())))
             return console.page(
@@ -228,7 +229,7 @@ def _version(one: PolicyVersion) -> dict[str, Any]:
 
 
 def _proposal(console: Console, session: Session, permit: Permit, one: Proposal) -> dict[str, Any]:
-    then = checked(one.text)
+    then = Policy(one.text)  # checked when it was proposed, and again by whoever approves it
     present = {rule.name: rule for rule in rules(console.node.policy.current().text)}
     new = {rule.name: rule for rule in rules(one.text)}
     looked = console.previews.of(permit, one, then)
@@ -255,6 +256,7 @@ def preview_shown(found: Preview) -> dict[str, Any]:
     return {
         "looked_at": found.looked_at,
         "unknown": found.unknown,
+        "placeless": found.placeless,
         "changed": found.changed,
         "differences": [
             {

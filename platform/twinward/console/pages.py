@@ -87,7 +87,7 @@ class Console:
     def __init__(self, node: Node, *, secure: bool) -> None:
         self.node = node
         gate = SignInGate(node.clock, node.identity.browser_key())
-        self.sessions = Sessions(node.sign_ins, gate, secure)
+        self.sessions = Sessions(node.sign_ins, gate, secure, node.networks)
         self.derivation = Derivation(node.audit.verify, node.clock, node.log_check.note)
         self.previews = WaitingPreviews(node)
         self._visits: OrderedDict[str, tuple[int, int]] = OrderedDict()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +20,7 @@ from twinward.access.errors import (
     TooManyAttempts,
     WrongRole,
 )
+from twinward.access.networks import Networks
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
@@ -55,11 +56,15 @@ _HOSPITAL = _STAFF | {Role.OFFICER}
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Who is signed in. ``secure``: cookies travel over TLS only, also where a request does not say that it came so."""
+    """Who is signed in, and from which of ``networks`` each request of theirs comes.
+
+    ``secure``: cookies travel over TLS only, also where a request does not say that it came so.
+    """
 
     sign_ins: SignIns
     gate: SignInGate
     secure: bool
+    networks: Networks
 
     def officer(self, request: Request, *, changing: bool = False, fresh: str = "") -> Session:
         """The signed-in officer. As ``person``; raises ``Refused`` for anybody else, whatever the page is about."""
@@ -129,7 +134,8 @@ class Sessions:
         asked_by(request, session.principal.id)
         if not session.roles & _ROLES:
             raise for_others()
-        return session
+        network = self.networks.of(address_of(request))
+        return replace(session, principal=replace(session.principal, network=network))
 
     def _standing(self, session: Session, *, changing: bool, fresh: str) -> Session:
         if session.must_change and not changing:

@@ -6,7 +6,6 @@ command was given. Secrets are never settings: a passphrase comes from a file th
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic_settings import (
 )
 
 from twinward.core.errors import BadInput
+from twinward.core.network_settings import NetworkSettings
 from twinward.core.sign_in_settings import SignInSettings, bare_origin
 
 DEFAULT_HOME = Path("twinward-home")
@@ -61,20 +61,6 @@ def _without_password(uri: str) -> str:
     return uri
 
 
-def _proxies(text: str) -> str:
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError("a trusted proxy is an IP address or a network, such as 10.0.0.0/24") from None
-    if not network.prefixlen:
-        raise ValueError("to trust every address is to trust whoever asks: name the proxy's own")
-    return str(network)
-
-
-ProxyNetwork = Annotated[str, AfterValidator(_proxies)]
-"""An IP address or network in canonical form."""
-
-
 def _receiver(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -106,7 +92,7 @@ StoreUri = Annotated[str, AfterValidator(_without_password)]
 """``sqlite:PATH`` or ``postgresql://user@host/database``; empty for a file in ``home``. Never with a password."""
 
 
-class Settings(SignInSettings):
+class Settings(NetworkSettings, SignInSettings):
     """One node's settings. Backends are named by URI; an empty one means the embedded default inside ``home``."""
 
     model_config = SettingsConfigDict(env_prefix="TWINWARD_", extra="forbid", frozen=True)
@@ -118,7 +104,8 @@ class Settings(SignInSettings):
     hospital: Annotated[str, Field(min_length=1, max_length=120)] = "St. Anna Hospital"
     """The hospital's name, for people."""
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
-    """By whose clock the console shows times to whoever has chosen no other, e.g. ``Europe/Vienna``."""
+    """By whose clock the console shows times to whoever has chosen no other, and rules of the policy ask for the hour,
+    e.g. ``Europe/Vienna``."""
     keys: str = ""
     """Key service, e.g. ``local:/var/lib/twinward/keys``."""
     log_key: str = ""
@@ -235,9 +222,6 @@ class Settings(SignInSettings):
     """How the served node writes its own log's lines: for people, or one JSON object each."""
     max_connections: Annotated[int, Field(ge=4, le=65_536)] = 512
     """How many connections may be open at once; fewer where the process has too few file descriptors."""
-    trusted_proxies: Annotated[tuple[ProxyNetwork, ...], Field(max_length=64)] = ()
-    """Addresses or networks of proxies in front of this node, whose X-Forwarded-For is believed; nobody's unless named.
-    On a machine with other users, any of their processes can speak as a proxy at 127.0.0.1."""
 
     @classmethod
     def load(cls, home: Path | None = None, **overrides: Any) -> Settings:
@@ -396,5 +380,5 @@ def _written(name: str, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value if name in _IN_HOME else value.absolute())
     if isinstance(value, dict):
-        return {key: str(one) for key, one in value.items()}
+        return {key: list(one) if isinstance(one, tuple) else str(one) for key, one in value.items()}
     return list(value) if isinstance(value, tuple) else value

@@ -250,5 +250,5 @@ class ErasureDesk:
             reason=REASONS[step],
             policy_hash=self._access.check(request).policy_hash,
             consent_version=0,
-            detail=(("step", step), (PROPOSAL, name), *((("why", said),) if said else ()), *request.detail),
+            detail=(("step", step), (PROPOSAL, name), *((("why", said),) if said else ()), *request.detail, *who.place),
         )

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from twinward.access.emergencies import Emergencies, Limits
     from twinward.access.emergency_follow_up import FollowUp
     from twinward.access.fresh_proofs import FreshProofs
+    from twinward.access.hours import Hours
     from twinward.access.interfaces import Permit
+    from twinward.access.networks import Networks
     from twinward.access.oidc.hospital_sign_in import HospitalSignIn
     from twinward.access.permits import PermitAuthority
     from twinward.access.policy_desk import PolicyDesk
@@ -167,7 +169,21 @@ class AccessParts(StoreParts):
         """Changes the policy in officers' names."""
         from twinward.access.policy_desk import PolicyDesk
 
-        return PolicyDesk(self.policy, self.access, self.audit, self.clock)
+        return PolicyDesk(self.policy, self.access, self.audit, self.clock, self.networks.names)
+
+    @part
+    def networks(self) -> Networks:
+        """From where requests come."""
+        from twinward.access.networks import Networks
+
+        return Networks(self.settings.networks, self.settings.trusted_proxies)
+
+    @part
+    def hours(self) -> Hours:
+        """The hospital's clock, by which rules ask for the hour."""
+        from twinward.access.hours import Hours
+
+        return Hours(self.settings.time_zone)
 
     @part
     def emergencies(self) -> Emergencies:
@@ -216,6 +232,7 @@ class AccessParts(StoreParts):
             require_standing=lambda principal: self.accounts.require_standing(principal),
             lent=lambda principal: self.accounts.lent.acting(principal),
             consents_set=self._consents_set,
+            hours=self.hours,
         )
 
     @part

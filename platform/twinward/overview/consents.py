@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from twinward.access.consent import Consent, Provision
+from twinward.access.hours import NO_HOUR
 from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.access.policy import Facts
 from twinward.access.policy_preview import Preview, consent_preview
+from twinward.access.policy_scenes import ever
 from twinward.audit.events.wording import PURPOSES
 from twinward.audit.models import AuditRow, Filters
 from twinward.audit.reader import MAX_PAGE
@@ -81,14 +83,14 @@ def preview_consent(node: Node, permit: Permit, twin: TwinId, provisions: Sequen
         for category in _categories():
             request = AccessRequest(Principal("somebody", role), action, purpose, twin, frozenset({category}))
             before, after = (
-                policy.evaluate(Facts.of(request, one.outcome(request, at_ms))).permitted for one in (now, then)
+                ever(policy, Facts.of(request, one.outcome(request, at_ms), NO_HOUR)) for one in (now, then)
             )
             if before != after:
                 (gained if after else lost).append(category)
         if gained or lost:
             effects.append(EffectChange(who, role, action, tuple(gained), tuple(lost)))
     events = ((row.index, row.event) for row in _newest(node, permit, twin) if row.event is not None)
-    return ConsentChange(tuple(effects), consent_preview(events, policy, now, then, at_ms))
+    return ConsentChange(tuple(effects), consent_preview(events, policy, now, then, at_ms, node.hours))
 
 
 def _newest(node: Node, permit: Permit, twin: TwinId) -> Iterator[AuditRow]:

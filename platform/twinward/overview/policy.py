@@ -23,4 +23,4 @@ def preview_of(node: Node, permit: Permit, then: Policy, told: Callable[[int], N
     def consent_at(twin: TwinId, version: int) -> Consent | None:
         return kept(twin).get(version)
 
-    return preview(node.audit_reader, permit, consent_at, node.policy.current(), then, told=told)
+    return preview(node.audit_reader, permit, consent_at, node.policy.current(), then, hours=node.hours, told=told)

@@ -13,6 +13,7 @@ from tests.integration.console.test_console import sign_in
 from tests.kept_homes import founded
 from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.errors import AccessDenied, PermitInvalid, SignInEnded
+from twinward.access.hours import NO_HOUR
 from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.interfaces import Principal as Who
 from twinward.api.app import create_app
@@ -278,10 +279,10 @@ def test_units_are_what_policy_sees_and_events_say(ward: Ward) -> None:
         'forbid (principal, action == Action::"search", resource) unless { principal.units.contains("ward 3") };\n'
     )
     policy = checked(text)
-    assert policy.evaluate(Facts.of(lee.request(Action.SEARCH), ConsentOutcome.NONE)).permitted
+    assert policy.evaluate(Facts.of(lee.request(Action.SEARCH), ConsentOutcome.NONE, NO_HOUR)).permitted
     ward.node.account_desk.set_units("dr-lee", ("cardiology",), AT_THE_MACHINE)
     request = ward.by("dr-lee", Purpose.TREATMENT).request(Action.SEARCH)
-    assert not policy.evaluate(Facts.of(request, ConsentOutcome.NONE)).permitted
+    assert not policy.evaluate(Facts.of(request, ConsentOutcome.NONE, NO_HOUR)).permitted
     for bad in (("",), ("a · b",), ("x" * 65,), (" ward",), ("ward\n3",), tuple(f"u{one}" for one in range(21))):
         with pytest.raises(BadInput, match="units are"):
             ward.node.account_desk.set_units("dr-lee", bad, AT_THE_MACHINE)

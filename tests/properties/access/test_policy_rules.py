@@ -30,6 +30,9 @@ FACTS = st.builds(
     derived=st.booleans(),
     identity=st.booleans(),
     units=st.sampled_from([(), ("ward 3",), ("ward 3", "ward 4")]),
+    network=st.sampled_from(["ward", "vpn", "node", "outside"]),
+    hour=st.integers(0, 23),
+    weekday=st.integers(1, 7),
 )
 _NAMED = st.sampled_from(
     [*(f'Action::"{one}"' for one in ACTIONS[:4]), 'Action::"re\\u{61}d"', 'Other::Action::"read"']
@@ -43,6 +46,10 @@ _SCOPES = st.one_of(
 _CONDITIONS = st.sampled_from([
     "", "when { context.own }", "unless { context.sensitive }", 'when { principal.role == "officer" }',
     'when { principal.units.contains("ward 4") }', "when { context.absent }", 'when { action == Action::"read" }',
+    "when { context.hour >= 7 && context.hour < 19 }", "unless { context.weekday > 5 }",
+    'when { context["h\\u{6f}ur"] < 9 }',
+    'when { context.network == Network::"ward" }', 'unless { [Network::"vpn"].contains(context.network) }',
+    'when { context has hour && context.hour == context.weekday }', 'unless { context == {"hour": 3} }',
     "when { principal.absent == 1 }", "when { principal in resource }", 'unless { context has "nothing" }',
 ])  # fmt: skip
 _PRINCIPALS = st.sampled_from(
@@ -60,6 +67,7 @@ POLICIES = st.lists(_RULES, max_size=6).map(
 def whole(text: str | cedarpy.PolicySet, facts: Facts) -> tuple[bool, tuple[str, ...]]:
     """What Cedar says when it is handed all rules, as they are written, and everything anew."""
     seen = {name: getattr(facts, name) for name in Facts.__slots__ if name not in ("role", "action", "units")}
+    seen["network"] = {"__entity": {"type": "Network", "id": facts.network}}
     asked: dict[str, Any] = {
         "principal": 'Principal::"asking"', "action": f'Action::"{facts.action}"', "resource": 'Twin::"asked"',
         "context": seen,

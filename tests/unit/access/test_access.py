@@ -14,6 +14,7 @@ import pytest
 from twinward.access.consent import NO_CONSENT, ConsentOutcome, ConsentStore, Provision
 from twinward.access.consent_entry import parse_provisions
 from twinward.access.errors import AccessDenied, ConsentInvalid, PermitInvalid, PermitWithdrawn, PolicyInvalid
+from twinward.access.hours import NO_HOUR
 from twinward.access.interfaces import NODE, AccessContext, AccessRequest, Permit, Principal
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Facts, Policy
@@ -504,7 +505,7 @@ def test_whoever_is_not_named_by_a_rule_gets_nothing() -> None:
     permitted = set()
     for role, action, purpose in product(Role, Action, Purpose):
         request = AccessRequest(Principal("x", role), action, purpose, ANN, frozenset({Category.LABS}))
-        if POLICY.evaluate(Facts.of(request, ConsentOutcome.NONE)).permitted:
+        if POLICY.evaluate(Facts.of(request, ConsentOutcome.NONE, NO_HOUR)).permitted:
             permitted.add((role.value, action.value))
     assert permitted == {
         ("clinician", "read"), ("clinician", "search"), ("clinician", "write"), ("system", "write"), ("node", "write"),

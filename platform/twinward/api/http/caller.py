@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -32,6 +32,7 @@ from twinward.access.errors import ProofNeeded, ScopeTooNarrow, SignInRefused, T
 from twinward.access.fresh_proofs import PREFIX as PROOF_PREFIX
 from twinward.access.fresh_proofs import FreshProofs, is_sensitive
 from twinward.access.interfaces import AccessContext, Principal
+from twinward.access.networks import Networks
 from twinward.api.http.fair_share import asked_by
 from twinward.api.http.guard import sent_by
 from twinward.core.errors import BadInput
@@ -60,13 +61,18 @@ def certificate_of(request: Request) -> str:
 
 
 def bearer_principal(
-    accounts: Accounts, access_tokens: ClientTokens | None = None, proofs: FreshProofs | None = None
+    accounts: Accounts,
+    access_tokens: ClientTokens | None = None,
+    proofs: FreshProofs | None = None,
+    networks: Networks | None = None,
 ) -> Callable[..., Any]:
-    """A FastAPI dependency that turns a bearer token into its principal.
+    """A FastAPI dependency that turns a bearer token into its principal, and says from which network it comes.
 
     Raises ``SignInRefused`` (401), its ``ProofNeeded`` where a fresh proof is wanted beside the token, and
     ``ScopeTooNarrow`` (403) for an access token that was granted less than this.
     """
+
+    places = networks or Networks()
 
     async def require_fresh(request: Request, found: Principal) -> None:
         if proofs is None or not is_sensitive(request.method, request.scope["route"].path):
@@ -110,7 +116,7 @@ def bearer_principal(
         await require_fresh(request, found)
         sent_by(request, found.id)
         asked_by(request, found.id)
-        return found
+        return replace(found, network=places.of(address_of(request)))
 
     return principal
 

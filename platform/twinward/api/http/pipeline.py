@@ -37,6 +37,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from twinward.access.accounts import Accounts
 from twinward.access.client_tokens import ClientTokens
 from twinward.access.fresh_proofs import FreshProofs
+from twinward.access.networks import Networks
 from twinward.api.http import problems
 from twinward.api.http.caller import bearer_principal
 from twinward.api.http.codings import CODINGS
@@ -83,10 +84,13 @@ def install(
 
 
 def caller_of(
-    accounts: Accounts, access_tokens: ClientTokens | None = None, proofs: FreshProofs | None = None
+    accounts: Accounts,
+    access_tokens: ClientTokens | None = None,
+    proofs: FreshProofs | None = None,
+    networks: Networks | None = None,
 ) -> Callable[..., Any]:
     """The dependency that is every route's first: who asks, once the caller takes what the route answers with."""
-    return form_checked(bearer_principal(accounts, access_tokens, proofs))
+    return form_checked(bearer_principal(accounts, access_tokens, proofs, networks))
 
 
 class PublicAddress:
