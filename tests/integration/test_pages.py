@@ -26,7 +26,19 @@ def filled(home: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "says"),
     [
-        ("officer.md", ("twins     6", "HOLDS", "no gap", "holds: event 12", "nothing was done or logged")),
+        (
+            "officer.md",
+            (
+                "twins     6",
+                "HOLDS",
+                "no gap",
+                "holds: event 12",
+                "nothing was done or logged",
+                "only Monday to Friday, 0:00 to 7:00, 19:00 to 24:00; Saturday to Sunday",
+                "refused: researchers work on weekdays from 7 to 19 only",
+                "refused: records are exported from the hospital's own network only",
+            ),
+        ),
         ("patient.md", ("ann may sign in as patient", "ann (patient) may be used")),
         ("sign-in.md", ("ward-7", "olga (officer) may be used")),
         ("federation.md", ("approved: sepsis-watch for", "northgate answers approved", "registered as model 1")),

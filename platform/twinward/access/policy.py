@@ -240,13 +240,13 @@ class Policy:
                 rules = cedarpy.PolicySet.from_json_str(json.dumps(whole))
             except (ValueError, RecursionError):  # Cedar writes JSON that it doesn't read: it nests 128 deep at most
                 rules = cedarpy.PolicySet.from_str(self.text)  # all rules say the same, and take longer
-            found = self._by_action[action] = _Asked(rules, _rare([rule["conditions"] for rule in kept.values()]))
+            found = self._by_action[action] = _Asked(rules, rare_in([rule["conditions"] for rule in kept.values()]))
         return found
 
     @cached_property
     def networks(self) -> frozenset[str]:
         """The networks that rules name. All others are alike to them: a network has nothing but its name."""
-        return _networks([rule["conditions"] for rule in self._parsed.values()])
+        return networks_in([rule["conditions"] for rule in self._parsed.values()])
 
     @cached_property
     def _sentences(self) -> dict[str, str]:
@@ -262,7 +262,7 @@ class _Asked(NamedTuple):
     names: frozenset[str]
 
 
-def _rare(rules: Any) -> frozenset[str]:
+def rare_in(rules: Any) -> frozenset[str]:
     """Which of the rare facts conditions in JSON may look at, however they were written; all if they take the context
     whole."""
     words, whole = set[str](), 0
@@ -275,7 +275,7 @@ def _rare(rules: Any) -> frozenset[str]:
     return frozenset(RARE if whole else words & RARE.keys())
 
 
-def _networks(rules: Any) -> frozenset[str]:
+def networks_in(rules: Any) -> frozenset[str]:
     """The networks that conditions in JSON name."""
     every = (one for one in _nodes(rules) if isinstance(one, dict) and one.get("type") == NETWORK)
     return frozenset(one["id"] for one in every if isinstance(one.get("id"), str))

@@ -15,7 +15,7 @@ from twinward.core.sentences import joined, sentence
 _MOST_SHOWN: Final = 3
 _MOST_CHARS: Final = 200
 """Of the engine's own words: they may quote a text of any length."""
-_OF_A_RULE: Final = re.compile(r"for policy `policy(\d+)`, (.*)", re.DOTALL)
+_OF_A_RULE: Final = re.compile(r"for policy `policy(\d+)`[,:] (.*)", re.DOTALL)
 
 SHAPES: Final = {
     r"unexpected end of input": "it ends in the middle of a rule; a rule ends with ;",

@@ -17,9 +17,10 @@ import cedarpy
 
 from twinward.access.errors import PolicyInvalid
 from twinward.access.hours import NO_HOUR
-from twinward.access.policy import NETWORK, Facts, Policy
+from twinward.access.policy import NETWORK, Facts, Policy, networks_in, rare_in
 from twinward.access.policy_faults import faults
 from twinward.access.policy_scenes import always, ever
+from twinward.access.policy_words import scene_of
 from twinward.core.network_settings import INSIDE, OUTSIDE
 from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Purpose, Role
@@ -38,11 +39,12 @@ _KEPT_TO_OFFICERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: its name, whether it permits or forbids, and its sentence."""
+    """One rule: its name, whether it permits or forbids, its sentence, and when and from where alone it can hold."""
 
     name: str
     permits: bool
     sentence: str
+    scene: str = ""
 
 
 def schema(networks: Sequence[str] = PLACES) -> str:
@@ -102,10 +104,20 @@ def checked(text: str, networks: Sequence[str] = PLACES) -> Policy:
 def rules(text: str) -> list[Rule]:
     """The rules of a policy, in their order, in its own sentences."""
     return [
-        Rule(str(note.get("id", "unnamed")), one.get("effect") == "permit", str(note.get("say", note.get("id", ""))))
+        Rule(
+            str(note.get("id", "unnamed")),
+            one.get("effect") == "permit",
+            str(note.get("say", note.get("id", ""))),
+            _scene(one["conditions"]),
+        )
         for one in _parsed(text)
         for note in [one.get("annotations", {})]
     ]
+
+
+def _scene(conditions: Any) -> str:
+    asks = rare_in(conditions) - {"units"}
+    return scene_of(conditions, sorted(networks_in(conditions))) if asks else ""
 
 
 def warnings(policy: Policy) -> list[str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.markup import escape
 
 from twinward.cli.context import AsOption, audit_permit, node_at
 from twinward.cli.output import HomeOption, JsonOption, out, say, show_json
-from twinward.core.clock import iso
+from twinward.core.clock import instant_ms, iso
 from twinward.core.errors import BadInput
+from twinward.core.network_settings import OUTSIDE
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 if TYPE_CHECKING:
@@ -28,22 +31,32 @@ def check(
     category: Annotated[list[Category] | None, typer.Option(help="What it would touch; may be repeated.")] = None,
     principal: Annotated[str, typer.Option(help="The account that would ask.")] = "somebody",
     justification: Annotated[str, typer.Option(help="Why an emergency is one.")] = "",
+    at: Annotated[str, typer.Option(help="When; by the hospital's clock unless it has an offset. Else now.")] = "",
+    network: Annotated[str, typer.Option("--from", help="From which of the hospital's networks.")] = OUTSIDE,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Dry-run one decision and explain it. Nothing is logged and nothing can be opened with the answer.
 
-    Exit codes: 0 it would be permitted, 6 it would be refused, 3 no node in the home.
+    Exit codes: 0 it would be permitted, 6 it would be refused, 3 no node in the home, 2 no such time or network.
 
     Example: twinward access check --role vendor --action query --purpose CLINTRCH
+    Example: twinward access check --role researcher --action study --purpose HRESCH --at 2026-12-05T10:00 --from node
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.access.interfaces import AccessRequest, Principal
+        from twinward.access.policy_words import DAYS
 
         asked = frozenset(category or ())
         subject = TwinId(twin) if twin else None
-        request = AccessRequest(Principal(principal, role), action, purpose, subject, asked, justification)
-        decision = node.access.check(request)
+        if network not in node.networks.names:
+            raise BadInput(f"there is no network {network!r}", hint=f"there are {', '.join(node.networks.names)}")
+        who = Principal(principal, role, network=network)
+        request = AccessRequest(who, action, purpose, subject, asked, justification)
+        at_ms = _moment(at, node.settings.time_zone) if at else node.clock.now_ms()
+        decision = node.access.check_at(request, at_ms)
+        hour = node.hours.at(at_ms)
+        scene = f"{DAYS[hour.weekday - 1]}, {hour.hour}:00 to {hour.hour + 1}:00 ({node.hours.name})"
         if as_json:
             show_json(
                 {
@@ -51,15 +64,29 @@ def check(
                     "reason": decision.reason,
                     "consent_version": decision.consent_version,
                     "policy_sha256": decision.policy_hash,
+                    "at": iso(at_ms),
+                    "hour": hour.hour,
+                    "weekday": hour.weekday,
+                    "network": network,
                 }
             )
         else:
             verdict = "[green]permitted[/]" if decision.permitted else "[red]refused[/]"
             out.print(f"{verdict}: {escape(decision.reason)}", soft_wrap=True)
+            out.print(f"[dim]asked on {escape(scene)}, from network {network}[/]")
             out.print(
                 f"[dim]policy {decision.policy_hash[:16]}…, consent version {decision.consent_version or 'none'}[/]"
             )
         raise typer.Exit(0 if decision.permitted else 6)
+
+
+def _moment(text: str, zone: str) -> int:
+    """A moment in milliseconds; one without an offset is by the zone's clock. Raises ``BadInput``."""
+    try:
+        found = datetime.fromisoformat(text)
+        return instant_ms((found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).isoformat())
+    except ValueError:
+        raise BadInput(f"{text!r} is no time", hint="e.g. --at 2026-12-05T19:30") from None
 
 
 _DURATION = re.compile(r"([1-9][0-9]{0,4})(m|h)")

@@ -43,14 +43,18 @@ def show(
         audit_permit(node, account, "policy")
         found = node.policy.newest() if version is None else node.policy.version(version)
         if as_json:
-            said = [{"rule": one.name, "permits": one.permits, "say": one.sentence} for one in rules(found.text)]
+            said = [
+                {"rule": one.name, "permits": one.permits, "say": one.sentence, "holds": one.scene}
+                for one in rules(found.text)
+            ]
             show_json(_version(found) | {"rules": said, "cedar": found.text})
         elif cedar:
             say(found.text.rstrip("\n"))
         else:
             say(f"version {found.version}, sha256 {found.sha256}")
             for one in rules(found.text):
-                say(f"  {'may     ' if one.permits else 'MAY NOT '} {one.sentence}  [{one.name}]")
+                scene = f" ({one.scene})" if one.scene else ""
+                say(f"  {'may     ' if one.permits else 'MAY NOT '} {one.sentence}{scene}  [{one.name}]")
             say("what no rule permits is refused")
 
 
@@ -197,5 +201,6 @@ def _proposal(one: Proposal) -> dict[str, Any]:
 def _preview(found: Preview) -> dict[str, Any]:
     from dataclasses import asdict
 
-    shown = {"decisions": found.looked_at, "unknown": found.unknown, "changed": found.changed}
-    return shown | {"differences": [asdict(one) for one in found.differences]}
+    untold = {"unknown": found.unknown, "placeless": found.placeless}
+    differences = [asdict(one) for one in found.differences]
+    return {"decisions": found.looked_at, **untold, "changed": found.changed, "differences": differences}

@@ -184,7 +184,7 @@ def _rules(text: str) -> list[dict[str, Any]]:
 
 def _rule(one: Rule) -> dict[str, Any]:
     """In the viewer's words, where it is one of those that come with Twinward; else in its author's."""
-    return {"name": one.name, "permits": one.permits, "sentence": gettext(one.sentence)}
+    return {"name": one.name, "permits": one.permits, "sentence": gettext(one.sentence), "scene": in_words(one.scene)}
 
 
 def thought_of(node: Node, twin: TwinId, keep: Sequence[int] | None, add: Sequence[str]) -> dict[str, Any]:

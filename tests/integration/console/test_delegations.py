@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -364,3 +365,11 @@ def test_an_officer_lends_and_ends_it_in_the_console_after_a_fresh_proof(ward: W
         path = end[1].replace("/account/delegations/kim", "/accounts/kim/delegations")
         assert web.post(path, data={"csrf": token[1]}).status_code == 303
         assert not ward.may("kim", Action.AUDIT)
+
+
+def test_a_lent_role_asks_from_the_network_that_its_holder_asks_from(ward: Ward) -> None:
+    ward.lend()
+    at_the_desk = ward.by("kim").principal
+    (lent,) = ward.node.accounts.lent.acting(replace(at_the_desk, network="vpn"))
+    assert (lent.principal.role, lent.principal.network) == (Role.OFFICER, "vpn")
+    assert {one.network for one in lent.bounds} <= {"vpn"}
