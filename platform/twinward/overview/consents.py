@@ -36,7 +36,8 @@ CHANGED: Final = ("page", "change of own consents")
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What somebody may have of a patient now: which categories, and why the first other one is refused."""
+    """What somebody may have of a patient, at some hour and from somewhere: which categories; why the first other one
+    is refused."""
 
     who: str
     permitted: tuple[str, ...]
@@ -129,14 +130,17 @@ def recorded_by(node: Node, permit: Permit, twin: TwinId) -> dict[int, str]:
 
 
 def _effect(node: Node, twin: TwinId, role: Role, action: Action, purpose: Purpose, who: str) -> Effect:
+    consent, policy = node.access.consent_of(twin), node.policy.current()
     permitted: list[str] = []
     refused: list[str] = []
     reason = ""
     for category in _categories():
         request = AccessRequest(Principal("somebody", role), action, purpose, twin, frozenset({category}))
         decision = node.access.check(request)
-        (permitted if decision.permitted else refused).append(category.value)
-        reason = reason or ("" if decision.permitted else decision.reason)
+        facts = Facts.of(request, consent.outcome(request, node.clock.now_ms()), NO_HOUR)
+        may = decision.permitted or ever(policy, facts)  # nobody asks just now, from anywhere
+        (permitted if may else refused).append(category.value)
+        reason = reason or ("" if may else decision.reason)
     return Effect(who, tuple(permitted), tuple(refused), reason)
 
 

@@ -276,6 +276,11 @@ def _policy(node: Node) -> Finding:
             "version {version} is in force, and the file in the setting policy is another one", version=newest.version
         )
         return Finding("policy", Severity.NOTE, say, "take the setting out, or: twinward policy propose FILE")
+    if unnamed := sorted(Policy(newest.text).networks - set(node.networks.names)):
+        say = sentence(
+            "the policy in force asks for networks that the settings do not name: {names}", names=", ".join(unnamed)
+        )
+        return Finding("policy", Severity.WARN, say, "name them in the setting networks, or change the policy")
     present = {one.name for one in rules(newest.text)}
     lacking = [one.name for one in rules(Policy.load(None).text) if one.permits and one.name not in present]
     if lacking:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.integration.console.fixtures import CLINICIAN, OFFICER, SYSTEMS, House, build
+from twinward.access.errors import PolicyInvalid
 from twinward.access.interfaces import AccessContext, AccessRequest
 from twinward.breach.models import HOUR_MS, Scope, ScopeKind
 from twinward.core.clock import FixedClock
@@ -69,6 +70,22 @@ def test_rules_that_the_policy_in_force_lacks_are_named(house: House) -> None:
     assert (said.severity, "officer-reviews" in said.say) == (Severity.NOTE, True)
     back = node.policy_desk.restore(asked, 0, "officers review after all, as was decided")
     node.policy_desk.approve(AccessContext(SYSTEMS["officer"], Purpose.COMPLIANCE), back.name)
+    assert found(house)["policy"].severity is Severity.OK
+
+
+def test_networks_that_rules_name_and_settings_do_not_are_told_of(house: House) -> None:
+    node = house.node
+    rule = '@id("a") @say("b") forbid (principal, action, resource) when { context.network == Network::"annexe" };'
+    asked, other = (AccessContext(who, Purpose.COMPLIANCE) for who in (OFFICER, SYSTEMS["officer"]))
+    desk = replace(node.policy_desk, networks=("annexe", *node.networks.names))  # as the settings were once
+    proposal = desk.propose(asked, node.policy.current().text + rule, "nobody works in the annexe")
+    with pytest.raises(PolicyInvalid, match="no network annexe"):
+        node.policy_desk.approve(other, proposal.name)
+    desk.approve(other, proposal.name)
+    said = found(house)["policy"]
+    assert (said.severity, "annexe" in said.say) == (Severity.WARN, True)
+    back = node.policy_desk.restore(asked, 0, "the annexe is gone")
+    node.policy_desk.approve(other, back.name)
     assert found(house)["policy"].severity is Severity.OK
 
 
