@@ -34,7 +34,7 @@ def filled(home: Path) -> None:
                 "no gap",
                 "holds: event 12",
                 "nothing was done or logged",
-                "only Monday to Friday, 0:00 to 7:00, 19:00 to 24:00; Saturday to Sunday",
+                "holds Monday to Friday, 0:00 to 7:00, 19:00 to 24:00; Saturday to Sunday",
                 "refused: researchers work on weekdays from 7 to 19 only",
                 "refused: records are exported from the hospital's own network only",
             ),

@@ -52,9 +52,9 @@ def scene_of(conditions: Any, networks: Collection[str]) -> str:
         hours[frozenset(one.hour for one in held if one.network == network)].add(network)
     possible = [one for one in hours.items() if one[0]]
     if not possible:
-        return sentence("never")
+        return sentence("holds never")
     parts = [listed([*_when(one), *_where(where, networks)]) for one, where in possible]
-    return sentence("only {scene}", scene=joined(parts)) if all(parts) else ""
+    return sentence("holds {scene}", scene=joined(parts)) if all(parts) else ""
 
 
 def holds(conditions: Any, scene: Scene) -> bool:

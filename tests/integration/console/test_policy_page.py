@@ -157,14 +157,14 @@ def test_a_rule_of_hours_and_networks_is_read_out_in_the_readers_language(
     page = web.get(PAGE).text
     data = {"text": text_of(page) + rule, "reason": "as the board decided", "csrf": csrf(page)}
     assert web.post(f"{PAGE}/propose", data=data).status_code == 303
-    said = "only Monday to Friday, 0:00 to 7:00; Saturday to Sunday, from network outside"
+    said = "holds Monday to Friday, 0:00 to 7:00; Saturday to Sunday, from network outside"
     assert said in settled(web, PAGE), "of what waits"
     console_house.node.policy_desk.approve(
         AccessContext(SYSTEMS["officer"], Purpose.COMPLIANCE), console_house.node.policy.proposals()[0].name
     )
     assert said in web.get(PAGE).text
     german = web.get(PAGE, headers={"accept-language": "de"}).text
-    assert "nur Montag bis Freitag, 0 bis 7 Uhr; Samstag bis Sonntag, aus dem Netz outside" in german
+    assert "gilt Montag bis Freitag, 0 bis 7 Uhr; Samstag bis Sonntag, aus dem Netz outside" in german
     slip = text_of(page) + rule.replace('"outside"', '"outsite"')
     refused = web.post(f"{PAGE}/preview", data={"text": slip, "csrf": csrf(page)}, headers={"accept-language": "de"})
     assert "die Einstellungen nennen kein Netz outsite" in refused.text

@@ -43,7 +43,7 @@ def test_a_rule_holds_at_no_hour_and_from_no_network_that_its_words_leave_out(
     (rule,) = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"].values()
     if Policy(text).evaluate(facts).permitted:
         assert holds(rule["conditions"], Scene(Hour(facts.hour, facts.weekday), facts.network))
-        assert rules(text)[0].scene != "never"
+        assert rules(text)[0].scene != "holds never"
 
 
 @pytest.mark.parametrize(
@@ -65,15 +65,15 @@ def test_a_rule_holds_at_no_hour_and_from_no_network_that_its_words_leave_out(
 )
 def test_a_rule_says_when_and_from_where_alone_it_can_hold(condition: str, said: str) -> None:
     (rule,) = rules(f'@id("a") @say("b") permit (principal, action, resource) {condition};')
-    assert rule.scene == f"only {said}"
+    assert rule.scene == f"holds {said}"
 
 
 def test_a_rule_that_asks_for_neither_says_nothing_of_them() -> None:
     assert {one.scene for one in rules(SHIPPED)} == {""}
-    assert rules("permit (principal, action, resource) when { context.hour > 23 };")[0].scene == "never"
+    assert rules("permit (principal, action, resource) when { context.hour > 23 };")[0].scene == "holds never"
     assert rules("permit (principal, action, resource) when { context.hour > 3 || context.own };")[0].scene == ""
     many = " && ".join(["context.hour > 3"] * 340)
-    assert rules(f"permit (principal, action, resource) when {{ {many} }};")[0].scene in ("", "only 4:00 to 24:00")
+    assert rules(f"permit (principal, action, resource) when {{ {many} }};")[0].scene in ("", "holds 4:00 to 24:00")
 
 
 @pytest.mark.parametrize(
