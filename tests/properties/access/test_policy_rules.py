@@ -118,3 +118,12 @@ def test_a_rule_of_thousands_is_refused_when_it_is_read_whatever_the_process(rec
             Policy(text)
     finally:
         sys.setrecursionlimit(before)
+
+
+def test_a_condition_that_takes_the_context_whole_sees_all_of_it() -> None:
+    facts = Facts("officer", "read", "TREAT", "none", *[False] * 5, network="ward", hour=9, weekday=1)
+    usual = ("purpose", "consent", "sensitive", "justified", "own", "derived", "identity")
+    record = json.dumps({name: getattr(facts, name) for name in usual})
+    policy = Policy(f'@id("a") permit (principal, action, resource) when {{ context == {record} }};')
+    assert {"network", "hour", "weekday"} <= policy.asks("read")
+    assert policy.evaluate(facts).permitted is whole(policy.text, facts)[0] is False
