@@ -39,12 +39,15 @@ ROUNDS: Final = "tests/integration/federation/test_dropouts.py tests/adversarial
 THINGS: Final = "tests/integration/things/test_things.py tests/integration/things/test_wards.py"
 EXCHANGE: Final = "tests/unit/exchange tests/integration/cli/test_exchange.py"
 NDJSON: Final = "tests/properties/fhir/test_ndjson_lines.py tests/integration/fhir/test_ndjson.py"
+HOURS: Final = "tests/properties/access/test_rules_of_hours_and_networks.py"
 OUTBREAK: Final = "tests/integration/cli/test_outbreak.py"
 
 WATCHED: Final[dict[str, str]] = {
-    "platform/twinward/access/permits.py": ACCESS,
+    "platform/twinward/access/permits.py": f"{ACCESS} {HOURS}",
     "platform/twinward/access/service.py": f"{ACCESS} {TOGETHER}",
-    "platform/twinward/access/policy.py": f"{ACCESS} tests/properties/access/test_policy_rules.py",
+    "platform/twinward/access/policy.py": f"{ACCESS} tests/properties/access/test_policy_rules.py {HOURS}",
+    "platform/twinward/access/hours.py": "tests/unit/access/test_hours_and_networks.py",
+    "platform/twinward/access/networks.py": "tests/unit/access/test_hours_and_networks.py",
     "platform/twinward/access/consent.py": CONSENT,
     "platform/twinward/access/consent_entry.py": CONSENT,
     "platform/twinward/access/justification.py": "tests/unit/access/test_justification.py",
