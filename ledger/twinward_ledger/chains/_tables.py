@@ -1,59 +1,24 @@
-"""The tables of an embedded chain's file."""
+"""Which revision of an embedded chain's file this version works with."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
-from sqlalchemy import Index, MetaData
-from sqlmodel import Field, SQLModel
+from sqlalchemy import MetaData
 
 from twinward_ledger.errors import ChainUnavailable
-from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Schema
-
-
-class ChainBase(SQLModel):
-    """Tables of an embedded chain."""
-
-    metadata: ClassVar[MetaData] = MetaData()
-
-
-class KeyValue(ChainBase, table=True):
-    """What py-evm keeps: blocks, state, receipts."""
-
-    __tablename__ = "kv"
-    __table_args__ = WITHOUT_ROWID
-
-    key: bytes = Field(sa_type=AsStored, primary_key=True)
-    value: bytes = Field(sa_type=AsStored)
-
-
-class EventRow(ChainBase, table=True):
-    """A block's log (an event of a contract), to be found by its first topic."""
-
-    __tablename__ = "logs"
-    __table_args__ = (Index("logs_by_event", "address", "topic", "block", "position"), WITHOUT_ROWID)
-
-    block: int = Field(primary_key=True)
-    position: int = Field(primary_key=True)
-    address: bytes = Field(sa_type=AsStored)
-    topics: bytes = Field(sa_type=AsStored)
-    topic: bytes = Field(sa_type=AsStored)
-    data: bytes = Field(sa_type=AsStored)
-
-
-class Fact(ChainBase, table=True):
-    """A fact about the whole chain."""
-
-    __tablename__ = "meta"
-    __table_args__ = WITHOUT_ROWID
-
-    name: str = Field(primary_key=True)
-    value: bytes = Field(sa_type=AsStored)
+from twinward_ledger.storage import Schema
 
 
 def _unavailable(message: str, _hint: str) -> ChainUnavailable:
     return ChainUnavailable(message)
+
+
+def _models() -> MetaData:
+    from twinward_ledger.chains._models import ChainBase  # only where a file is laid or brought up to date
+
+    return ChainBase.metadata
 
 
 CHAIN: Final = Schema(
@@ -61,7 +26,7 @@ CHAIN: Final = Schema(
     application_id=0x54574348,  # "TWCH"
     version=1,
     revisions=Path(__file__).parent / "migrations",
-    models=lambda: ChainBase.metadata,
+    models=_models,
     unnumbered=1,
     unavailable=_unavailable,
 )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Final
 
-from sqlalchemy import CheckConstraint, Connection, MetaData, Table, insert
-from sqlalchemy.event import listen
+from sqlalchemy import CheckConstraint, MetaData
 from sqlmodel import Field, SQLModel
 
-from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, Schema, table_of
-from twinward_ledger.stores import table_shapes
+from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, Schema
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -103,113 +101,31 @@ class AcceptedTimeRow(WitnessStateBase, table=True):
     at_ms: int = Field(sa_type=Long)
 
 
-class LogFileBase(SQLModel):
-    """Tables of a log in a SQLite file (on a server they are others: ``stores.postgres``)."""
+def _log_tables() -> MetaData:
+    from twinward_ledger.stores.log_tables import LogFileBase
 
-    metadata: ClassVar[MetaData] = MetaData()
-
-
-class LogHead(LogFileBase, table_shapes.Head, table=True):
-    """One row: the size."""
-
-    __tablename__ = "head"
-    __table_args__ = (CheckConstraint("id = 1"),)
+    return LogFileBase.metadata
 
 
-class LogLeaf(LogFileBase, table_shapes.Leaf, table=True):
-    """A leaf's exact bytes."""
+def _map_tables() -> MetaData:
+    from twinward_ledger.stores.log_tables import MapFileBase
 
-    __tablename__ = "leaves"
+    return MapFileBase.metadata
 
-
-class LogBody(LogFileBase, table_shapes.Body, table=True):
-    """An entry's body, empty where it was erased, and its tags, joined."""
-
-    __tablename__ = "bodies"
-
-
-class LogPosting(LogFileBase, table=True):
-    """Which entries carry a tag: see ``postings``."""
-
-    __tablename__ = "postings"
-    __table_args__ = WITHOUT_ROWID
-
-    tag: bytes = Field(sa_type=AsStored, primary_key=True)
-    first: int = Field(sa_type=Long, primary_key=True)
-    distances: bytes = Field(sa_type=AsStored)
-
-
-class LogTile(LogFileBase, table_shapes.Tile, table=True):
-    """Hashes of the tree: see ``log.tiles``. The key is ``level << 56 | index``."""
-
-    __tablename__ = "tiles"
-
-
-class LogCheckpoint(LogFileBase, table_shapes.Checkpoint, table=True):
-    """A signed checkpoint."""
-
-    __tablename__ = "checkpoints"
-
-
-class LogKeyChange(LogFileBase, table_shapes.KeyChange, table=True):
-    """A change of the log's key: from which size, to which key, and the checkpoint that both keys signed."""
-
-    __tablename__ = "key_changes"
-
-
-class MapFileBase(SQLModel):
-    """Tables of a completeness map in a SQLite file (on a server: ``stores.completeness_postgres``)."""
-
-    metadata: ClassVar[MetaData] = MetaData()
-
-
-class MapHeadRow(MapFileBase, table_shapes.MapHead, table=True):
-    """One row: the newest head, and the entry that carries it."""
-
-    __tablename__ = "head"
-    __table_args__ = (CheckConstraint("id = 1"),)
-
-
-class MapSubject(MapFileBase, table_shapes.Subject, table=True):
-    """A patient's label, how many entries, and the frontier of their tree."""
-
-    __tablename__ = "subjects"
-    __table_args__ = WITHOUT_ROWID
-
-
-class MapPage(MapFileBase, table_shapes.Page, table=True):
-    """A page of the sparse tree."""
-
-    __tablename__ = "pages"
-
-
-class MapTag(MapFileBase, table_shapes.MapTag, table=True):
-    """A tag's label."""
-
-    __tablename__ = "tags"
-    __table_args__ = WITHOUT_ROWID
-
-
-# A log begins empty, and a head that is missing later is damage: so it is made with its table, and never again.
-def _begin_empty(table: Table, connection: Connection, **_: object) -> None:
-    connection.execute(insert(table).values(id=1, size=0))
-
-
-listen(table_of(LogHead), "after_create", _begin_empty)
 
 LOG_FILE: Final = Schema(
     name="log",
     application_id=0x54574C47,  # "TWLG"
     version=3,
     revisions=_MIGRATIONS / "log",
-    models=lambda: LogFileBase.metadata,
+    models=_log_tables,
 )
 MAP_FILE: Final = Schema(
     name="completeness",
     application_id=0x54574D50,  # "TWMP"
     version=1,
     revisions=_MIGRATIONS / "completeness",
-    models=lambda: MapFileBase.metadata,
+    models=_map_tables,
 )
 ANCHORS: Final = Schema(
     name="anchors",

@@ -15,15 +15,14 @@ import base64
 import hmac
 import re
 from dataclasses import dataclass
-from typing import Any, Final
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import Key, RSAKey, import_key
+from typing import TYPE_CHECKING, Any, Final
 
 from twinward.core import small_json
 from twinward.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from joserfc.jwk import Key
 
 MOST_CHARS: Final = 16_384
 MOST_KEYS: Final = 64
@@ -113,6 +112,9 @@ def require_signed(token: Unproven, keys: dict[str, list[Key]]) -> None:
     fitting = [one for one in named if _fits(one, token.alg)]
     if len(fitting) != 1:
         raise ProviderRefused("the provider has no such key for this algorithm, or several")
+    from joserfc import jws  # as in ``client_assertions``
+    from joserfc.errors import JoseError
+
     try:
         jws.deserialize_compact(token.text, fitting[0], algorithms=[token.alg])
     except (JoseError, ValueError):
@@ -159,6 +161,9 @@ def seconds(claims: dict[str, Any], name: str) -> int:
 
 def _key(one: object) -> Key | None:
     """A public key of a JWKS; None for what signs nothing here."""
+    from joserfc.errors import JoseError
+    from joserfc.jwk import RSAKey, import_key
+
     if not isinstance(one, dict) or one.get("kty") not in ("EC", "RSA", "OKP") or one.get("use", "sig") != "sig":
         return None
     public = {name: value for name, value in one.items() if name in ("kty", "crv", "x", "y", "n", "e", "alg", "kid")}

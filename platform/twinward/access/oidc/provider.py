@@ -13,17 +13,18 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, urlsplit
-
-import httpx
-from joserfc.jwk import Key
 
 from twinward.access.oidc.id_tokens import ProviderRefused, keys_of
 from twinward.core import small_json
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, Unavailable
 from twinward.core.outbound import connection, normalised, why_silent
+
+if TYPE_CHECKING:
+    import httpx
+    from joserfc.jwk import Key
 
 MOST_BYTES: Final = 256 * 1024
 TIMEOUT_S: Final = 10.0
@@ -105,6 +106,8 @@ class Provider:
             ProviderRefused: the provider does not take the code.
             ProviderSilent: it does not answer.
         """
+        import httpx  # not in a node that no provider signs people in to
+
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -162,6 +165,8 @@ class Provider:
     def _json(
         self, method: str, address: str, form: Mapping[str, str] | None = None, auth: httpx.Auth | None = None
     ) -> dict[str, Any]:
+        import httpx
+
         try:
             with (
                 connection(address, timeout=TIMEOUT_S) as client,

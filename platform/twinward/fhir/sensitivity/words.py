@@ -22,23 +22,20 @@ of the one before, for words that would be cut."""
 _INFIX = 8
 """Letters a stem has at least to be looked for inside a compound word, as in ``Wochenbettdepression``."""
 
-_ORDINARY = re.compile(
-    "|".join(
-        (
-            r"\b(?:st|st segment|respirat\w+|bone marrow|marrow|medullaire|myocardial|cardiac|cns|immune) depress\w*",
-            r"\bdepress\w* (?:skull )?(?:fracture|nasal|bridge)|\btongue depress\w*|\bdepressor\w*",
-            r"\b(?:atem|kreislauf|knochenmark\w*|myelo|immun)depress\w*|\bdepress\w* of (?:the )?st\b",
-            r"\b(?:non|nicht) ?al[ck]o\w+|\balcoholic beverage\w*",
-            r"\b(?:isopropyl|cetyl|benzyl|stearyl|wool) alcohol",
-            r"\bbipolar (?:electro|forceps|caut|lead|coag|pac|hip|hemi|prosthe|resect|diatherm|sensing)\w*",
-            r"\b(?:lithium|litio) ?h?eparin\w*|\bmanicur\w*|\baborted\b|\bfalciform ligament|\bligamento? falciform\w*",
-            r"\bha?e?mophil\w* (?:influenz|parainf|ducreyi|b\b|type b)\w*|\bchlamyd\w* (?:pneumon|psitt)\w*",
-            r"\bgad ?65\w*|\bgad (?:auto)?anti\w*|\bsevrage (?:ventil|respir)\w*",
-            r"\bnirmatrelvir\w* (?:and |with )?ritonavir",
-            r"\bgenetically (?:engineered|modified)|\bpermutation\w*",
-        )
-    )
+_ORDINARY = (
+    r"\b(?:st|st segment|respirat\w+|bone marrow|marrow|medullaire|myocardial|cardiac|cns|immune) depress\w*",
+    r"\bdepress\w* (?:skull )?(?:fracture|nasal|bridge)|\btongue depress\w*|\bdepressor\w*",
+    r"\b(?:atem|kreislauf|knochenmark\w*|myelo|immun)depress\w*|\bdepress\w* of (?:the )?st\b",
+    r"\b(?:non|nicht) ?al[ck]o\w+|\balcoholic beverage\w*",
+    r"\b(?:isopropyl|cetyl|benzyl|stearyl|wool) alcohol",
+    r"\bbipolar (?:electro|forceps|caut|lead|coag|pac|hip|hemi|prosthe|resect|diatherm|sensing)\w*",
+    r"\b(?:lithium|litio) ?h?eparin\w*|\bmanicur\w*|\baborted\b|\bfalciform ligament|\bligamento? falciform\w*",
+    r"\bha?e?mophil\w* (?:influenz|parainf|ducreyi|b\b|type b)\w*|\bchlamyd\w* (?:pneumon|psitt)\w*",
+    r"\bgad ?65\w*|\bgad (?:auto)?anti\w*|\bsevrage (?:ventil|respir)\w*",
+    r"\bnirmatrelvir\w* (?:and |with )?ritonavir",
+    r"\bgenetically (?:engineered|modified)|\bpermutation\w*",
 )
+"""What has a word and tells nothing by it."""
 _SHOUTED = re.compile(r"(?<![A-Za-z-])AIDS(?![A-Za-z])")
 _SEPARATORS = re.compile(r"[^0-9a-z.]+")
 _BROKEN = re.compile(r"(?<=\w)-[ \t]*\r?\n[ \t]*(?=\w)")
@@ -55,6 +52,7 @@ class _Lexicon:
     exact: dict[str, Labels]
     phrases: tuple[tuple[re.Pattern[str], Labels], ...]
     other_scripts: tuple[tuple[str, Labels], ...]
+    ordinary: re.Pattern[str]
 
 
 def labels_of_text(text: str) -> Labels:
@@ -81,7 +79,7 @@ def _labels_of_piece(text: str) -> Labels:
                 if piece in plain or piece in composed:
                     found |= labels
     plain = _SEPARATORS.sub(" ", plain)
-    plain = _ORDINARY.sub(" ", plain)
+    plain = lexicon.ordinary.sub(" ", plain)
     for word in _WORD.findall(plain):
         found |= _labels_of_word(word)
     for pattern, labels in lexicon.phrases:
@@ -118,4 +116,5 @@ def _lexicon() -> _Lexicon:
         scripts += [(one, labels) for one in words.get("other_scripts", ())]
     long = sorted((one for one in stems if len(one) >= _INFIX), key=len, reverse=True)
     lengths = tuple(sorted({len(one) for one in stems}))
-    return _Lexicon(stems, lengths, re.compile("|".join(long)), exact, tuple(phrases), tuple(scripts))
+    inside, ordinary = re.compile("|".join(long)), re.compile("|".join(_ORDINARY))
+    return _Lexicon(stems, lengths, inside, exact, tuple(phrases), tuple(scripts), ordinary)
