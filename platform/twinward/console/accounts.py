@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
@@ -21,15 +22,17 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose, TwinId
 
 PAGE = f"{PATH}/accounts"
-_ACCOUNTS: Final = Table[dict[str, Any]](
+_Listed = tuple[AccountRecord, int | None]
+"""An account, and the day it was used last, as a number; None for never."""
+_ACCOUNTS: Final = Table[_Listed](
     "accounts",
     (
-        Column(message("Account"), "account", lambda one: str(one["id"])),
-        Column(message("Name"), "name", lambda one: str(one["name"])),
-        Column(message("Role"), "role", lambda one: gettext(one["role"])),
-        Column(message("Unit"), "unit", lambda one: str(one["unit"])),
-        Column(message("State"), "state", lambda one: int(one["disabled"])),
-        Column(message("Last used"), "used", lambda one: str(one["used_on"]), falls=True),
+        Column(message("Account"), "account", lambda one: one[0].id),
+        Column(message("Name"), "name", lambda one: one[0].name),
+        Column(message("Role"), "role", lambda one: gettext(one[0].role.value)),
+        Column(message("Unit"), "unit", lambda one: one[0].principal().units_said),
+        Column(message("State"), "state", lambda one: int(one[0].disabled)),
+        Column(message("Last used"), "used", lambda one: one[1], falls=True),
     ),
     first="account",
 )
@@ -43,8 +46,8 @@ def add_accounts(router: APIRouter, console: Console) -> None:
     @router.get("/accounts")
     def accounts(request: Request) -> Response:
         session = console.sessions.officer(request)
-        rows = [_row(console, one) for one in desk.all(_by(request, session))]
-        return console.page(request, "accounts.html", session, accounts=_ACCOUNTS.arranged(request, rows))
+        found = _ACCOUNTS.arranged(request, _listed(console, desk.all(_by(request, session))))
+        return console.page(request, "accounts.html", session, accounts=found.shown(lambda one: _row(console, one[0])))
 
     @router.get("/accounts/{account}")
     def account(request: Request, account: AccountId) -> Response:
@@ -108,6 +111,17 @@ def _lent(one: DelegationRecord, now_ms: int) -> dict[str, Any]:
     }
 
 
+def _listed(console: Console, records: Iterable[AccountRecord]) -> list[_Listed]:
+    """What all accounts are sorted by, of one look at when they were used; a page's are read out whole."""
+    used = console.node.accounts.used()
+
+    def last(one: AccountRecord) -> int | None:
+        tokens = [token.number for token in one.tokens] + ([0] if one.password else [])
+        return max((day for number in tokens if (day := used.get((one.id, number))) is not None), default=None)
+
+    return [(one, last(one)) for one in records]
+
+
 def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
     shown = account_json(console.node.accounts, record)
     good = sum(token["state"] == "good" for token in shown["tokens"])
@@ -126,6 +140,5 @@ def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
         "codes_held": shown["codes_held"],
         "passkeys": len(record.passkeys),
         "tokens": good,
-        "used_on": (used_on := max((day for day in used if day), default="")),
-        "used": used_on or gettext("never"),
+        "used": max((day for day in used if day), default=gettext("never")),
     }
