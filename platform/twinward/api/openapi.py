@@ -86,7 +86,8 @@ _SIGNED_IN = {
     403: "Policy, consent or a budget says no; the refusal is logged",
     404: "There is no such thing, or the caller may not know that there is",
     409: "The present version or state stands in the way",
-    429: "More patients opened in emergencies than one clinician may; the refusal is logged",
+    429: "More requests of this account at once than leave threads to others; Retry-After says when to come again. Or "
+    "more patients opened in emergencies than one clinician may, which is logged",
 }
 _NEGOTIATED = {406: "Accept, Accept-Encoding or _format take nothing of what this is answered with"}
 _WITH_BODY = {

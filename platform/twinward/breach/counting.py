@@ -57,7 +57,7 @@ class Counting:
     def go_on(self) -> None:
         """Begin what was asked for and is not counted yet, unless it failed here. Raises ``Unavailable``."""
         for case in self._breaches.asked():
-            if not self._beside.standing(_counts(case.name)).trouble:
+            if self._beside.standing(_counts(case.name)).may_begin:
                 self._begin(case)
 
     def read(self, permit: Permit, name: str) -> tuple[BreachCase, Affected | None]:
@@ -76,9 +76,9 @@ class Counting:
             return case, found
         if waits:
             self.go_on()
-        elif case.assessment is not None and not self.standing(name).trouble:
-            read = case
-            self._beside.begin(_reads(name), case.assessment.size, lambda told: self._read(permit, read, told))
+        elif case.assessment is not None and self.standing(name).may_begin:
+            read, by = case, permit.request.principal.id
+            self._beside.begin(_reads(name), case.assessment.size, lambda told: self._read(permit, read, told), by=by)
         self.standing(name, MOMENT_S)
         case = self._breaches.case(permit, name)
         return case, self._breaches.held(permit, case)
@@ -111,7 +111,7 @@ class Counting:
             permit = self._access.decide(context.request(Action.AUDIT, lasting=True))
             self._breaches.assess(permit, case.name, told, size=asked.size)
 
-        self._beside.begin(_counts(case.name), asked.size, count)
+        self._beside.begin(_counts(case.name), asked.size, count, by=asked.by)
 
 
 def _counts(name: str) -> str:

@@ -58,8 +58,8 @@ class WaitingPreviews:
             def preview(one: Permit, told: Told) -> Preview:
                 return preview_of(self._node, one, then, told=lambda done: told(min(done, LAST), LAST))
 
-            if not self.standing(proposal).trouble:
-                self._node.beside.begin(name, LAST, look)
+            if self.standing(proposal).may_begin:
+                self._node.beside.begin(name, LAST, look, by=permit.request.principal.id)
             self._node.beside.standing(name, MOMENT_S)
         return self._kept.get(name)
 

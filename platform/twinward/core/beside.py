@@ -7,7 +7,7 @@ where it lasts, the log say, before it is begun here, and begun again by whoever
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +21,9 @@ Told = Callable[[int, int], None]
 """Hears how much is done, and of how much; it does not return where the process ends."""
 _REMEMBERED: Final = 100
 _ENDING_S: Final = 10.0
+MOST_AT_ONCE: Final = 32
+OF_ONE_ACCOUNT: Final = 4
+"""Works that wait or are under way, of people: of all, and of one."""
 MOMENT_S: Final = 0.1
 """How long a page waits for what may be quick."""
 
@@ -37,21 +40,28 @@ class Standing:
 
     Attributes:
         running: it is under way, or waits for its turn; ``done`` of ``of`` is done.
-        trouble: why it could not be done; empty where it was, or was never begun.
+        trouble: why it could not be done, or not begun; empty where it was, or was never asked for.
+        may_begin: whoever looks may have it begun: nothing went wrong with it itself.
     """
 
     running: bool = False
     done: int = 0
     of: int = 0
     trouble: str = ""
+    may_begin: bool = True
 
 
 class Beside:
-    """Does works, one at a time, each under a name of its own."""
+    """Does works, one at a time, each under a name of its own.
 
-    def __init__(self) -> None:
+    So many wait or are under way at most, and so many of them of one account; the node's own are not counted.
+    """
+
+    def __init__(self, *, most: int = MOST_AT_ONCE, of_one: int = OF_ONE_ACCOUNT) -> None:
+        self._most, self._of_one = most, of_one
+        self._asked: Counter[str] = Counter()
         self._mutex = threading.Condition()
-        self._queue: deque[tuple[str, Callable[[Told], object]]] = deque()
+        self._queue: deque[tuple[str, str, Callable[[Told], object]]] = deque()
         self._standings: OrderedDict[str, Standing] = OrderedDict()
         self._thread: threading.Thread | None = None
         self._ending = False
@@ -63,13 +73,21 @@ class Beside:
                 self._mutex.wait_for(lambda: not self.standing(name).running, wait_s)
         return self._standings.get(name, Standing())
 
-    def begin(self, name: str, of: int, work: Callable[[Told], object]) -> None:
-        """Have a work done, unless one of its name is under way. What it returns is nobody's: it keeps that itself."""
+    def begin(self, name: str, of: int, work: Callable[[Told], object], *, by: str = "") -> None:
+        """Have a work done, unless one of its name is under way. What it returns is nobody's: it keeps that itself.
+
+        ``by``: the account that asks, empty for the node. Where it has asked for as many as it may, or all together
+        have, nothing is begun, and the work's standing says so until somebody asks again.
+        """
         with self._mutex:
             if self._ending or self.standing(name).running:
                 return
+            if by and (refusal := self._refusal(by)):
+                self._stands(name, Standing(trouble=refusal))
+                return
             self._stands(name, Standing(running=True, of=of))
-            self._queue.append((name, work))
+            self._asked[by] += 1
+            self._queue.append((name, by, work))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="beside", daemon=True)
                 self._thread.start()
@@ -83,15 +101,25 @@ class Beside:
         if running is not None:
             running.join(_ENDING_S)
 
+    def _refusal(self, account: str) -> str:
+        if self._asked[account] >= self._of_one:
+            return sentence("{count} works of this account wait already; look again in a minute", count=self._of_one)
+        if self._asked.total() - self._asked[""] >= self._most:
+            return sentence("as many works wait as this node takes; look again in a minute")
+        return ""
+
     def _run(self) -> None:
         while (found := self._next()) is not None:
-            name, work = found
+            name, by, work = found
             trouble = self._trouble_of(name, work)
             with self._mutex:
-                self._stands(name, Standing(trouble=trouble))
+                self._stands(name, Standing(trouble=trouble, may_begin=not trouble))
+                self._asked[by] -= 1
+                if not self._asked[by]:
+                    del self._asked[by]
                 self._mutex.notify_all()
 
-    def _next(self) -> tuple[str, Callable[[Told], object]] | None:
+    def _next(self) -> tuple[str, str, Callable[[Told], object]] | None:
         with self._mutex:
             if self._queue:
                 return self._queue.popleft()

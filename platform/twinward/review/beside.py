@@ -36,7 +36,7 @@ class Examinations:
         is_over = day < day_of(self._clock.now_ms())
         if found is not None and not (newer and is_over):
             return found, newer
-        if not self.standing(day).trouble:
+        if self.standing(day).may_begin:
             self.begin(permit, day)
         self._beside.standing(_named(day), MOMENT_S)
         return self._reviews.held(permit, day)
@@ -50,7 +50,7 @@ class Examinations:
         def examine(told: Told) -> None:
             self._access.opened(permit, lambda one: self._reviews.day(one, day, told))
 
-        self._beside.begin(_named(day), 0, examine)
+        self._beside.begin(_named(day), 0, examine, by=permit.request.principal.id)
 
     def yesterday(self) -> None:
         """Examine the newest day that is over, in the node's own name and where policy lets it; once a process."""

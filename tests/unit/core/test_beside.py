@@ -90,3 +90,43 @@ def test_old_works_are_forgotten_and_running_ones_never() -> None:
     goes_on.set()
     ended(beside, "queued 149")
     assert len(beside._standings) <= 101
+
+
+def test_one_account_has_a_few_works_and_all_together_some() -> None:
+    beside, goes_on = Beside(most=3, of_one=2), threading.Event()
+    done: list[str] = []
+
+    def ask(name: str, by: str) -> Standing:
+        def work(_: Told) -> None:
+            assert goes_on.wait(PATIENCE_S)
+            done.append(name)
+
+        beside.begin(name, 1, work, by=by)
+        return beside.standing(name)
+
+    assert ask("own", "").running
+    assert ask("a1", "a").running
+    assert ask("a2", "a").running
+    refused = ask("a3", "a")
+    assert not refused.running
+    assert refused.may_begin
+    assert refused.trouble == "2 works of this account wait already; look again in a minute"
+    assert ask("b1", "b").running, "another account has places left"
+    assert ask("c1", "c").trouble == "as many works wait as this node takes; look again in a minute"
+    assert ask("the node's", "").running, "what the node begins by itself is not refused"
+    goes_on.set()
+    assert ended(beside, "the node's") == Standing()
+    assert done == ["own", "a1", "a2", "b1", "the node's"]
+    assert ask("a3", "a").running, "what was done makes room"
+    assert ended(beside, "a3") == Standing()
+
+
+def test_a_work_that_failed_makes_room_and_is_not_begun_by_whoever_looks() -> None:
+    beside = Beside(of_one=1)
+
+    def refused(_: Told) -> None:
+        raise Conflict("the case is closed")
+
+    for name in ("one", "two"):
+        beside.begin(name, 1, refused, by="a")
+        assert ended(beside, name) == Standing(trouble="the case is closed", may_begin=False)

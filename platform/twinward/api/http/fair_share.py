@@ -26,7 +26,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twinward.api.http.problems import problem
+from twinward.api.http.problems import refusal
 from twinward.core.rate_limit import network_of
 
 THREADS: Final = 40
@@ -214,8 +214,7 @@ class FairShare:
         try:
             await place.take()
         except TooManyError as refused:
-            told = problem(refused.status_code, refused.kind, refused.detail, headers=refused.headers)
-            await told(scope, receive, send)
+            await refusal(scope["path"], refused)(scope, receive, send)
             return
         scope[_IN_SCOPE] = known
         try:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from twinward.access.errors import ProofNeeded
-from twinward.api.http.guard import BodyRefused, secure
+from twinward.api.http.guard import secure
 from twinward.core.errors import TwinwardError, UnsupportedMedia
 from twinward.fhir.errors import Issue, operation_outcome
 from twinward.fhir.search.representation import MEDIA_TYPE as FHIR_MEDIA_TYPE
@@ -96,14 +96,23 @@ async def _invalid(_: Request, error: Exception) -> Response:
     return problem(400, "BadInput", first_fault(error), "see /openapi.json for what this endpoint takes")
 
 
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+def refusal(path: str, error: HTTPException) -> JSONResponse:
+    """An ``HTTPException`` as the door at ``path`` says it: FHIR's with an OperationOutcome, others with a problem.
+
+    Ours name their ``kind`` and their ``code``, which is FHIR's word; the framework's have neither.
+    """
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    kind = error.kind if isinstance(error, BodyRefused) else "HttpError"
-    if f"{request.url.path}/".startswith("/fhir/"):
-        issue = Issue("not-supported" if error.status_code == 405 else "not-found", "", str(error.detail))
+    kind = getattr(error, "kind", "HttpError")
+    if f"{path}/".startswith("/fhir/"):
+        code = getattr(error, "code", "not-supported" if error.status_code == 405 else "not-found")
+        issue = Issue(code, "", str(error.detail))
         return JSONResponse(operation_outcome([issue]), error.status_code, headers, FHIR_MEDIA_TYPE)
     return problem(error.status_code, kind, str(error.detail), headers=headers)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    return refusal(request.url.path, error)
 
 
 async def _defect(request: Request, error: Exception) -> Response:
