@@ -266,12 +266,13 @@ def periods(account: AsOption, home: HomeOption = None, as_json: JsonOption = Fa
     with node_at(home, as_json=as_json) as node:
         from twinward.node.study_approvals import names_here
 
-        found = []
+        found, outdated = [], 0
         for name in names_here(node):
             with _part(node, name, account, Purpose.OPERATIONS) as (releases, _):
                 found += [{"hospital": name} | one.shown() for one in releases.periods()]
+                outdated += releases.outdated()
         if as_json:
-            show_json({"periods": found})
+            show_json({"periods": found, "outdated": outdated})
             return
         made = table("period", "hospital", "counts", "first day", "last day", "ε", "released", "stands")
         for one in found:
@@ -280,6 +281,8 @@ def periods(account: AsOption, home: HomeOption = None, as_json: JsonOption = Fa
             made.add_row(one["name"], one["hospital"], ", ".join(one["syndromes"]), *days, stands)
         show_table(made)
         say(counted(len(found), "period", "periods"))
+        if outdated:
+            say(f"{outdated} more count by other code lists than this release: nothing is released of them")
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def _add_page(router: APIRouter, console: Console) -> None:
             periods=_PERIODS.arranged(request, found.periods).shown(_period),
             alerts=_ALERTS.arranged(request, found.alerts).shown(_alert),
             left=found.left,
+            outdated=found.outdated,
             forecasts=[shown_forecast(one) for one in forecasts_of(console.node, AHEAD)],
             most=MOST_BYTES,
         )

@@ -25,11 +25,13 @@ class OutbreakStanding:
         periods: approved here, the newest first.
         left: of the hospital's privacy budget, in millionths of 1/σ²; None where the chain does not answer.
         alerts: those in force, the oldest first.
+        outdated: how many more were approved that this release cannot run: its code lists are others.
     """
 
     periods: Sequence[PeriodStanding]
     left: int | None
     alerts: Sequence[OutbreakState]
+    outdated: int = 0
 
 
 def outbreak_standing(node: Node, by: AccessContext) -> OutbreakStanding:
@@ -38,8 +40,8 @@ def outbreak_standing(node: Node, by: AccessContext) -> OutbreakStanding:
 
     try:
         with releases_of(node, node.settings.tenant, by) as (releases, _):
-            periods, left = releases.periods(), releases.budget_left()
-        return OutbreakStanding(periods, left, _alerts(node))
+            periods, left, outdated = releases.periods(), releases.budget_left(), releases.outdated()
+        return OutbreakStanding(periods, left, _alerts(node), outdated)
     except Unavailable:
         return OutbreakStanding((), None, ())
 

@@ -73,6 +73,24 @@ def test_the_page_draws_what_sums_let_expect_and_says_where_nothing_is(tmp_path:
         assert "stands out" not in german
 
 
+def test_a_period_of_other_code_lists_is_said_and_hides_no_other(tmp_path: Path) -> None:
+    with opened_page(tmp_path / "home") as (region, web):
+        region.admit("st-anna", "ann", condition(DAYS[0]))
+        with pytest.MonkeyPatch.context() as before:  # an earlier release's lists
+            for module in ("tests.integration.outbreak.region", "twinward.outbreak.agreement"):
+                before.setattr(f"{module}.fingerprint", lambda: bytes(32))
+            region.agreed(terms("earlier"))
+        alone = web.get(PAGE)
+        assert alone.status_code == 200
+        assert "1 period was approved here that counts by other code lists" in alone.text
+        assert "No period was approved here" not in alone.text
+        region.agreed(terms("present"))
+        shown = web.get(PAGE).text
+        assert "1 period was approved here that counts by other code lists" in shown
+        assert "present" in shown
+        assert "earlier" not in shown
+
+
 @contextmanager
 def opened_page(home: Path) -> Iterator[tuple[Region, TestClient]]:
     """Three hospitals, and their officer signed in."""
