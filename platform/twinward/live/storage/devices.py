@@ -17,6 +17,7 @@ from twinward_ledger.storage import table_of, upsert_all
 
 _rows = table_of(DeviceRow)
 _find = select(_rows).where(_rows.c.tag.in_(bindparam("wanted", expanding=True)))
+_find_one = select(_rows).where(_rows.c.tag == bindparam("wanted"))  # half the time of a list of one
 _AT_ONCE: Final = 500
 
 
@@ -54,7 +55,9 @@ class DeviceRows:
         found = {device: DeviceAt(device, AssignmentLine(), tag, 0) for tag, device in tags.items()}
         names = list(tags)
         for first in range(0, len(names), _AT_ONCE):
-            for row in self._connection.execute(_find, {"wanted": names[first : first + _AT_ONCE]}):
+            some = names[first : first + _AT_ONCE]
+            asked = (_find_one, {"wanted": some[0]}) if len(some) == 1 else (_find, {"wanted": some})
+            for row in self._connection.execute(*asked):
                 found[tags[row.tag]] = self._opened(row.tag, row.revision, row.sealed)
         return found
 
