@@ -121,7 +121,7 @@ def approve(
         if withdraw is (out is not None):
             raise BadInput("give --out, or --withdraw")
         content = read_input(file)
-        terms = PeriodInvitation.parse(content).terms
+        terms = (PeriodInvitation.parse_kept if withdraw else PeriodInvitation.parse)(content).terms
         name = hospital or node.settings.tenant
         written = None if out is None else OutputFile(out, as_json=as_json)
         with _part(node, name, account, Purpose.COMPLIANCE) as (releases, by):
@@ -266,23 +266,22 @@ def periods(account: AsOption, home: HomeOption = None, as_json: JsonOption = Fa
     with node_at(home, as_json=as_json) as node:
         from twinward.node.study_approvals import names_here
 
-        found, outdated = [], 0
+        found = []
         for name in names_here(node):
             with _part(node, name, account, Purpose.OPERATIONS) as (releases, _):
                 found += [{"hospital": name} | one.shown() for one in releases.periods()]
-                outdated += releases.outdated()
         if as_json:
-            show_json({"periods": found, "outdated": outdated})
+            show_json({"periods": found})
             return
         made = table("period", "hospital", "counts", "first day", "last day", "ε", "released", "stands")
         for one in found:
             days = (one["first_day"], one["last_day"], f"{one['epsilon']:g}", f"{one['released']}/{one['days']}")
             stands = "withdrawn" if not one["approved"] else "paid for" if one["reservation"] else "not paid for"
+            if one["approved"] and not one["counted_here"]:
+                stands = "code lists of another release"
             made.add_row(one["name"], one["hospital"], ", ".join(one["syndromes"]), *days, stands)
         show_table(made)
         say(counted(len(found), "period", "periods"))
-        if outdated:
-            say(f"{outdated} more count by other code lists than this release: nothing is released of them")
 
 
 @contextmanager

@@ -37,6 +37,7 @@ _STATES = {
     "unpaid": (message("approved, not paid for yet"), "warn"),
     "running": (message("running"), "good"),
     "over": (message("released to the last day"), "plain"),
+    "elsewhere": (message("agreed on code lists of another release: nothing more is released"), "warn"),
 }
 
 
@@ -62,7 +63,6 @@ def _add_page(router: APIRouter, console: Console) -> None:
             periods=_PERIODS.arranged(request, found.periods).shown(_period),
             alerts=_ALERTS.arranged(request, found.alerts).shown(_alert),
             left=found.left,
-            outdated=found.outdated,
             forecasts=[shown_forecast(one) for one in forecasts_of(console.node, AHEAD)],
             most=MOST_BYTES,
         )
@@ -143,8 +143,10 @@ def _terms(terms: PeriodTerms) -> dict[str, Any]:
 def _period(one: PeriodStanding) -> dict[str, Any]:
     terms = one.terms
     state = "withdrawn" if not one.approved else "unpaid" if not one.reservation else "running"
-    if state == "running" and one.released == terms.days:
+    if one.approved and one.released == terms.days:
         state = "over"
+    elif one.approved and not terms.is_counted_here:
+        state = "elsewhere"
     said, badge = _STATES[state]
     return _terms(terms) | {
         "released": one.released,

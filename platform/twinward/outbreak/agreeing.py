@@ -18,13 +18,13 @@ from twinward.core.vocabulary import Action, TwinId
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, RoundSecret, new_private_key
 from twinward.federation.approval import Decisions, digest_of
-from twinward.federation.errors import BudgetExhausted, ContributionRefused, InvitationInvalid, NotApproved, NotPaid
+from twinward.federation.errors import BudgetExhausted, ContributionRefused, NotApproved, NotPaid
 from twinward.federation.interfaces import Reservations
 from twinward.federation.ledger_adapters import LedgerReservations, asked
 from twinward.federation.models import COHORT, BudgetSignature, ReservedPrivacy
 from twinward.federation.reservation_request import Holder, proof_of, request_of, require_proof
 from twinward.outbreak.agreement import ATTEMPT, AgreedPeriod, PeriodApproval, PeriodInvitation, PeriodTerms
-from twinward.outbreak.errors import OutbreakInvalid, ReleaseForgotten, ReleaseRefused
+from twinward.outbreak.errors import ReleaseForgotten, ReleaseRefused
 from twinward.outbreak.period_store import KeptPeriod, PeriodStore
 from twinward_contracts.bindings import BudgetLedger, HospitalSignature
 from twinward_contracts.names import name_id
@@ -103,6 +103,7 @@ class PeriodStanding:
         """For programs."""
         said = self.terms.model_dump(mode="json", exclude={"code_lists"})
         standing = {"officer": self.officer, "approved": self.approved, "reservation": self.reservation}
+        standing |= {"counted_here": self.terms.is_counted_here}
         released = {"released": self.released, "last_day": str(self.terms.last_day), "cost": self.terms.cost}
         return said | standing | released
 
@@ -185,7 +186,7 @@ class Agreeing:
 
     def withdraw(self, by: AccessContext, content: bytes) -> PeriodTerms:
         """Take an approval back: nothing is released from then on. Raises ``NotApproved`` where there is none."""
-        terms = PeriodInvitation.parse(content).terms
+        terms = PeriodInvitation.parse_kept(content).terms
         self._require_approved(terms)
         self._decide_study(by, "withdraw", terms)
         return terms
@@ -227,25 +228,15 @@ class Agreeing:
         return 0 if found is None else found.number
 
     def periods(self) -> list[PeriodStanding]:
-        """Every period approved here that this release can run, the newest first. Raises ``Unavailable``."""
-        return [self._standing(period, kept, one) for period, kept, one in self._kept() if one is not None]
-
-    def outdated(self) -> int:
-        """How many were approved here that this release cannot run. Raises ``Unavailable``."""
-        return sum(one is None for _, _, one in self._kept())
-
-    def _kept(self) -> Iterator[tuple[bytes, KeptPeriod, PeriodInvitation | None]]:
-        for period, kept, _ in self._parts.store.periods():
-            try:
-                yield period, kept, PeriodInvitation.parse(kept.invitation)
-            except (InvitationInvalid, OutbreakInvalid):
-                yield period, kept, None
+        """Every period that was approved here, the newest first. Raises ``Unavailable``."""
+        return [self._standing(period, kept) for period, kept, _ in self._parts.store.periods()]
 
     def budget_left(self) -> int:
         """Of this hospital, in millionths of 1/σ². Raises ``Unavailable``."""
         return asked(lambda: self._parts.contract.remaining_privacy(self._hospital, COHORT))
 
-    def _standing(self, period: bytes, kept: KeptPeriod, invitation: PeriodInvitation) -> PeriodStanding:
+    def _standing(self, period: bytes, kept: KeptPeriod) -> PeriodStanding:
+        invitation = PeriodInvitation.parse_kept(kept.invitation)
         paid = self._ledger().of_request(request_of(invitation.proof))
         answered = self._parts.memory.newest(period)
         decided = self._parts.decisions.newest(period)

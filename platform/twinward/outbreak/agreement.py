@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from twinward.core.field_faults import faults_of
 from twinward.core.sentences import sentence
@@ -35,6 +35,8 @@ MOST_HOSPITALS: Final = 64
 _INVITATION: Final = b"twinward/outbreak/invitation/v1\0"
 _APPROVAL: Final = b"twinward/outbreak/approval/v1\0"
 _HINT: Final = "`twinward outbreak invite` writes one"
+_KEPT: Final = {"kept": True}
+"""In which context terms are read that were agreed on before."""
 _Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Hex48 = Annotated[str, Field(pattern=r"^[0-9a-f]{96}$")]
 _Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
@@ -76,10 +78,11 @@ class PeriodTerms(_Written):
     code_lists: _Hex32
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self, info: ValidationInfo) -> Self:
         if len(set(self.hospitals)) != len(self.hospitals) or len(set(self.syndromes)) != len(self.syndromes):
             raise ValueError(sentence("hospitals, syndromes: name each once"))
-        if not set(self.syndromes) <= SYNDROMES.keys():
+        is_new = info.context is not _KEPT
+        if is_new and not set(self.syndromes) <= SYNDROMES.keys():
             raise ValueError(sentence("syndromes: of {known}", known=", ".join(SYNDROMES)))
         if self.honest > len(self.hospitals):
             raise ValueError(sentence("honest: no more than there are hospitals"))
@@ -89,15 +92,18 @@ class PeriodTerms(_Written):
             )
         if not date(1970, 1, 1) <= self.first_day <= date(9000, 1, 1):
             raise ValueError(sentence("first_day: a day from 1970 on"))
-        if self.code_lists != fingerprint().hex():
+        if is_new and not self.is_counted_here:
             raise ValueError(sentence("code_lists: other code lists than this release of Twinward counts by"))
         return self
 
     @classmethod
-    def parse(cls, fields: Mapping[str, Any]) -> Self:
-        """Terms from plain fields. Raises ``OutbreakInvalid``, which names every field that is wrong and why."""
+    def parse(cls, fields: Mapping[str, Any], *, kept: bool = False) -> Self:
+        """Terms from plain fields. Raises ``OutbreakInvalid``, which names every field that is wrong and why.
+
+        ``kept``: they were agreed on and kept here, perhaps by another release with other code lists.
+        """
         try:
-            return cls.model_validate(dict(fields))
+            return cls.model_validate(dict(fields), context=_KEPT if kept else None)
         except ValidationError as error:
             said = sentence("this period cannot be run as written: {faults}", faults=faults_of(error))
             raise OutbreakInvalid(said, hint=_HINT) from None
@@ -126,6 +132,11 @@ class PeriodTerms(_Written):
                 ),
                 hint="whoever invited makes the period anew",
             )
+
+    @property
+    def is_counted_here(self) -> bool:
+        """Whether this release counts by the code lists that were agreed on."""
+        return self.code_lists == fingerprint().hex()
 
     @property
     def cost(self) -> int:
@@ -194,10 +205,15 @@ class PeriodInvitation:
         return cls.of(read_fields(raw, sentence("a period's invitation")))
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Self:
-        """As ``parse``, of the members of its file."""
+    def parse_kept(cls, raw: bytes) -> Self:
+        """As ``parse``, of one that was approved here, perhaps under the code lists of another release."""
+        return cls.of(read_fields(raw, sentence("a period's invitation")), kept=True)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], *, kept: bool = False) -> Self:
+        """As ``parse`` or ``parse_kept``, of the members of its file."""
         found = _checked(_InvitationFile, fields, sentence("a period's invitation"))
-        terms = PeriodTerms.parse(found.terms)
+        terms = PeriodTerms.parse(found.terms, kept=kept)
         roster = {name: bytes.fromhex(key) for name, key in found.roster.items()}
         made = cls(terms, roster, found.coordinator, found.account, bytes.fromhex(found.proof))
         made.require_whole()

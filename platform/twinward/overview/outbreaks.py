@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from twinward.access.interfaces import AccessContext
-from twinward.core.errors import Unavailable
+from twinward.core.errors import StoreAltered, Unavailable
 from twinward.core.vocabulary import Action
 from twinward.node import Node
 from twinward.outbreak.agreeing import PeriodStanding
@@ -25,23 +25,23 @@ class OutbreakStanding:
         periods: approved here, the newest first.
         left: of the hospital's privacy budget, in millionths of 1/σ²; None where the chain does not answer.
         alerts: those in force, the oldest first.
-        outdated: how many more were approved that this release cannot run: its code lists are others.
     """
 
     periods: Sequence[PeriodStanding]
     left: int | None
     alerts: Sequence[OutbreakState]
-    outdated: int = 0
 
 
 def outbreak_standing(node: Node, by: AccessContext) -> OutbreakStanding:
-    """Of the home's own hospital. Logs nothing: who shows it has a permit for the page."""
+    """Of the home's own hospital. Logs nothing: who shows it has a permit for the page. Raises ``StoreAltered``."""
     from twinward.node.outbreak_releases import releases_of
 
     try:
         with releases_of(node, node.settings.tenant, by) as (releases, _):
-            periods, left, outdated = releases.periods(), releases.budget_left(), releases.outdated()
-        return OutbreakStanding(periods, left, _alerts(node), outdated)
+            periods, left = releases.periods(), releases.budget_left()
+        return OutbreakStanding(periods, left, _alerts(node))
+    except StoreAltered:  # not what a chain is that does not answer
+        raise
     except Unavailable:
         return OutbreakStanding((), None, ())
 

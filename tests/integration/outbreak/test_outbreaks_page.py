@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,7 +22,10 @@ from twinward.console import mount
 from twinward.federation.errors import NotApproved
 from twinward.federation.models import COHORT
 from twinward.node import open_node
+from twinward.outbreak import agreement
 from twinward.outbreak.agreement import AgreedPeriod
+from twinward.outbreak.errors import OutbreakInvalid
+from twinward.outbreak.syndromes import SYNDROMES
 
 PAGE = "/console/outbreaks"
 
@@ -73,24 +77,6 @@ def test_the_page_draws_what_sums_let_expect_and_says_where_nothing_is(tmp_path:
         assert "stands out" not in german
 
 
-def test_a_period_of_other_code_lists_is_said_and_hides_no_other(tmp_path: Path) -> None:
-    with opened_page(tmp_path / "home") as (region, web):
-        region.admit("st-anna", "ann", condition(DAYS[0]))
-        with pytest.MonkeyPatch.context() as before:  # an earlier release's lists
-            for module in ("tests.integration.outbreak.region", "twinward.outbreak.agreement"):
-                before.setattr(f"{module}.fingerprint", lambda: bytes(32))
-            region.agreed(terms("earlier"))
-        alone = web.get(PAGE)
-        assert alone.status_code == 200
-        assert "1 period was approved here that counts by other code lists" in alone.text
-        assert "No period was approved here" not in alone.text
-        region.agreed(terms("present"))
-        shown = web.get(PAGE).text
-        assert "1 period was approved here that counts by other code lists" in shown
-        assert "present" in shown
-        assert "earlier" not in shown
-
-
 @contextmanager
 def opened_page(home: Path) -> Iterator[tuple[Region, TestClient]]:
     """Three hospitals, and their officer signed in."""
@@ -135,6 +121,42 @@ def test_a_period_is_read_approved_and_taken_back_with_reasons(tmp_path: Path) -
         listed = html.unescape(web.get("/console/accesses?action=study").text)
         assert "patients asked us to" in listed
         assert "the <b>board</b> agreed" in listed
+
+
+def test_a_period_under_another_releases_code_lists_is_shown_and_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened_page(tmp_path / "home") as (region, web):
+        region.admit("st-anna", "ann", condition(DAYS[0]))
+        agreed, invitation = region.agreed(terms()), region.invited(terms())
+        region.released("st-anna", agreed, 1)
+        with monkeypatch.context() as later:
+            later.setattr(agreement, "fingerprint", lambda: bytes(32))
+            later.setattr(agreement, "SYNDROMES", {"covid-19": SYNDROMES["covid-19"]})
+            page = web.get(PAGE)
+            assert page.status_code == 200
+            assert "agreed on code lists of another release" in page.text
+            assert "1 of 5" in page.text
+            with pytest.raises(OutbreakInvalid, match="cannot be run"):
+                AgreedPeriod.parse(agreed.content)
+            with region.part("st-anna") as (releases, by), pytest.raises(OutbreakInvalid, match="cannot be run"):
+                releases.approve(by, invitation)
+            token = csrf(page.text)
+            back = {"period": agreed.terms.fingerprint().hex(), "reason": "it cannot be finished", "csrf": token}
+            assert web.post(f"{PAGE}/withdraw", data=back).headers["location"] == PAGE
+            assert "withdrawn" in web.get(PAGE).text
+        with pytest.raises(NotApproved, match="took back"):
+            region.released("st-anna", agreed, 2)
+
+
+def test_a_store_of_periods_that_was_altered_is_no_chain_that_does_not_answer(tmp_path: Path) -> None:
+    with opened_page(tmp_path / "home") as (region, web):
+        region.agreed(terms())
+        with sqlite3.connect(tmp_path / "home/outbreak.db") as stored:
+            assert stored.execute("UPDATE outbreak_period SET sealed = zeroblob(length(sealed))").rowcount
+        page = web.get(PAGE)
+        assert page.status_code == 503
+        assert "Restore the newest backup" in page.text
 
 
 def test_what_is_no_invitation_to_this_hospital_is_refused_in_words_and_approves_nothing(tmp_path: Path) -> None:
