@@ -17,6 +17,7 @@ from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
+from twinward.live.storage.series import WINDOW_MS, SeriesSealer
 
 __all__ = ["house", "web"]
 SPO2, POTASSIUM = "59408-5", "2823-3"
@@ -146,6 +147,33 @@ def exported(web: TestClient, house: House, query: str) -> list[dict[str, Any]]:
             file = web.get(re.sub(r"^https?://[^/]+", "", one["url"]), headers=headers)
             return measured([json.loads(raw) for raw in file.content.splitlines()])
     return []
+
+
+def test_hours_before_since_are_not_opened(web: TestClient, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = patient_of(web, house, house.twins[0])
+    now_ms, opened, opens = house.node.clock.now_ms(), list[int](), SeriesSealer.open
+    times = [now_ms - hours * WINDOW_MS for hours in (30, 29, 28, 27)]
+    for number, time_ms in enumerate(times):
+        one = line(house, 300 + number, 90 + number, code=SPO2, unit="%", subject=patient)
+        one["time"] = iso(time_ms)
+        del one["device"]
+        assert "quarantined" not in send(web, house, one, source="monitor-3").text
+
+    def seen(self: SeriesSealer, keys: Any, row: Any) -> Any:
+        opened.append(row.window_ms)
+        return opens(self, keys, row)
+
+    monkeypatch.setattr(SeriesSealer, "open", seen)
+    whole = {one["id"] for one in measured(everything(web, house, patient, "_type=Observation")[0])}
+    hours = list(opened)
+    assert len(hours) >= len(times)
+    for since_ms in (times[2], now_ms + WINDOW_MS, now_ms + 75 * 365 * 24 * WINDOW_MS):
+        opened.clear()
+        query = f"_type=Observation&_since={iso(since_ms).replace('+', '%2B')}"
+        later = {one["id"] for one in measured(everything(web, house, patient, query)[0])}
+        assert later < whole
+        assert bool(later) is (since_ms < now_ms)
+        assert opened == [one for one in hours if one + WINDOW_MS > since_ms], "those that ended before are not opened"
 
 
 def test_everything_and_exports_hold_what_was_measured_once(web: TestClient, house: House) -> None:

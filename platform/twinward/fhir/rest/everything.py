@@ -72,6 +72,11 @@ class Everything:
         return not self.types or OBSERVATION in self.types
 
     @property
+    def measured(self) -> tuple[int, int]:
+        """When it was measured: an Observation of what was is as new as its last value, so older hours hold none."""
+        return max(self.care[0], self.since_ms), self.care[1]
+
+    @property
     def after_record(self) -> str:
         """The record's id that what was measured comes behind."""
         return self.after[1:] if self.after.startswith("1") else ""

@@ -168,7 +168,7 @@ class FhirService:
         twin = self.twins.find(reference)
         if self.live is None or twin is None or not asked.has_measured or not self.live.live.has_measured(twin):
             return None, frozenset()
-        return self.live.walk(context, twin, reference, asked.after_record, asked.care)
+        return self.live.walk(context, twin, reference, asked.after_record, asked.measured)
 
     def metadata(self, *, base: str, token_url: str = "", pairs: Sequence[tuple[str, str]] = ()) -> bytes:
         """The CapabilityStatement, in full; ``token_url`` empty says that no access tokens are given.
