@@ -150,6 +150,23 @@ def test_storage_that_forgets_a_counted_patient_is_noticed(tmp_path: Path) -> No
         region.released("st-anna", agreed, 3)
 
 
+def test_who_is_erased_and_registered_anew_counts_as_two_patients_and_no_more(region: Region) -> None:
+    """As docs/outbreak.md says it: the erasure leaves nothing that would tell."""
+    first = region.admit("st-anna", "ann", condition(DAYS[0]))
+    agreed = region.agreed(terms())
+    region.released("st-anna", agreed, 1)
+    period, kept = agreed.terms.fingerprint(), region.node.outbreak_periods
+    assert kept.patients(period)(first)
+    assert kept.forget_erased(lambda twin: twin == first) == 1
+    second = region.admit("st-anna", "ann-anew", condition(DAYS[1]))
+    region.released("st-anna", agreed, 2)
+    counted = kept.patients(period)(second)
+    assert counted
+    region.admit("st-anna", "ann-anew", condition(DAYS[1]), condition(DAYS[2]))
+    region.released("st-anna", agreed, 3)
+    assert kept.patients(period)(second) == counted, "once more, and no further time"
+
+
 def test_shares_of_another_period_or_altered_or_lying_are_refused(region: Region) -> None:
     agreed, other = region.agreed(terms()), region.agreed(terms("other"))
     shares = [region.released(name, agreed) for name in NAMES]
