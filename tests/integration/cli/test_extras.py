@@ -24,7 +24,7 @@ LIGHT |= {"disclosure public", "disclosure open", "study new", "vendor feasibili
 
 FLOWER = {"site flower", "study flower"}
 RESEARCH = {"study check", "study export", "outbreak simulate"}
-SERVING = {"node serve", "node init", "demo", "witness serve", "witness create", "similarity plan"}
+SERVING = {"node serve", "node init", "demo", "witness serve", "witness create", "similarity plan", "exchange surge"}
 """What would do its work, where it can: nothing of it is asked of an installation that has all it needs."""
 
 VALUES = {
@@ -34,6 +34,8 @@ VALUES = {
     "--purpose": "PATRQT",
     "--category": "labs",
     "--action": "query",
+    "--ward": "north=20:2",
+    "--at": "north=3:10:21",
 }
 
 
