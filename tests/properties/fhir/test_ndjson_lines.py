@@ -85,6 +85,7 @@ ODD_UNITS = (
     b'"unit":"mg/dL","value":95',
 )
 REFERENCES = (
+    *("\\ud800", "\\ud800\\udc00", "\\udc00\\ud800", "Encounter/\\ud83d\\ude00", "\\u0000", "\\x41", "\\"),
     *("Encounter/e", "Encounter/e/_history/2", "Encounter", "Encounter/", "Encounter/" + "x" * 65, "Encounter/é"),
     *("urn:uuid:00000000-0000-4000-8000-00000000000e", "urn:oid:1.2.3", "https://h.example/fhir/Encounter/e"),
     *("#", "#e", "", " ", "x y", "\x7f", "\x85", "\xa0", "\ufeff", "\uffff", "a\tb", QUOTES.decode(), "Encounter\\/e"),
@@ -169,7 +170,10 @@ OTHERS: dict[str, Sequence[bytes]] = {
 AIMED = (*sorted(OTHERS), *("valueQuantity", "encounter", "subject", "meta") * 4)
 """Members in the share in which they are changed."""
 
-WRAPPINGS = ((b"", b""), (b" ", b""), (b"", b" \t"), (b"", b"\r"), (b"\xef\xbb\xbf", b""), (b"", b"}"), (b"[", b"]"))
+WRAPPINGS = (
+    *((b"", b""), (b" ", b""), (b"", b" \t"), (b"", b"\r"), (b"\r\n", b"\r\n"), (b"", b"\x0c"), (b"", b"\xc2\xa0")),
+    *((b"", b"\x00"), (b"\xef\xbb\xbf", b""), (b"", b"}"), (b"[", b"]")),
+)
 BETWEEN = (b",", b",", b",", b" , ", b",\r", b",\x0b", b",,")
 
 
@@ -213,8 +217,7 @@ def streams(draw: st.DrawFn) -> list[bytes]:
     if draw(st.booleans()):
         name = draw(st.sampled_from(AIMED))
         bases.append({**PLAIN, name: draw(st.sampled_from(OTHERS[name]))})
-    lines = [draw(written_lines(draw(st.sampled_from(bases)))) for _ in range(draw(st.integers(1, 8)))]
-    return [one.strip(b" \t\r\n") for one in lines]
+    return [draw(written_lines(draw(st.sampled_from(bases)))) for _ in range(draw(st.integers(1, 8)))]
 
 
 def taken_as_the_strict_way_takes_them(reader: NdjsonReader, lines: Sequence[bytes]) -> tuple[int, int]:
@@ -256,7 +259,7 @@ def test_each_bound_by_itself_is_taken_as_the_strict_way_takes_it() -> None:
             taken_as_the_strict_way_takes_them(reader, [written([*members[:at], (name, again), *members[at:]])])
     for between in BETWEEN:
         for before, after in WRAPPINGS:
-            taken_as_the_strict_way_takes_them(reader, [(before + written(members, between) + after).strip(b" \t\r\n")])
+            taken_as_the_strict_way_takes_them(reader, [before + written(members, between) + after])
 
 
 @given(streams(), st.booleans())
@@ -274,7 +277,7 @@ def test_plain_lines_are_all_read_together() -> None:
     assert None not in NdjsonReader(WANTED).read_ahead(MANY + again)
     assert NdjsonReader(WANTED).read_ahead([*MANY, odd])[-1] is None
     near = [line(valueQuantity=quantity(number)) for number in TAKEN_NUMBERS]
-    near += [line(encounter=refers(one)) for one in REFERENCES[:9]]
+    near += [line(encounter=refers(one)) for one in REFERENCES[7:16]]
     assert taken_as_the_strict_way_takes_them(learned(), near) == (len(near), len(near))
 
 
@@ -318,6 +321,12 @@ def test_quotes_that_one_line_has_too_many_are_not_made_up_for_by_anothers_escap
     for refused in (twice, both):
         with pytest.raises(BadInput):
             learned().read(refused)
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"", b" "), (b"\t", b""), (b"", b"\r"), (b"\r\n ", b" \r\n")])
+def test_whitespace_around_a_line_is_kept_by_neither_way(before: bytes, after: bytes) -> None:
+    around = before + line() + after
+    assert taken_as_the_strict_way_takes_them(learned(), [around, line()]) == (2, 2)
 
 
 def test_units_that_differ_between_lines_alike_are_each_their_own() -> None:

@@ -48,7 +48,7 @@ class NdjsonReader:
     def read_ahead(self, lines: Sequence[bytes]) -> list[BulkRecord | None]:
         """Of many lines the records that can be had at once, as ``read`` gives them; None for each it must be asked
         for."""
-        return [None] * len(lines) if self._columns is None else self._columns.records(lines)
+        return [None] * len(lines) if self._columns is None else self._columns.records([_bare(one) for one in lines])
 
     def read(self, line: bytes, place: Callable[[], str] = str) -> BulkRecord | None:
         """One line as a record; None for one that holds none: an OperationOutcome tells of the export it came with.
@@ -65,7 +65,7 @@ class NdjsonReader:
         return self._strict(line, place) if found is None else found
 
     def _fast(self, line: bytes) -> BulkRecord | None:
-        return None if self._observations is None else self._observations.record(line)
+        return None if self._observations is None else self._observations.record(_bare(line))
 
     def _strict(self, line: bytes, place: Callable[[], str] = str) -> BulkRecord | None:
         document = read_document(line, limits=REQUEST_LIMITS)
@@ -90,3 +90,8 @@ class NdjsonReader:
             source.measurements,
             record.if_kept,
         )
+
+
+def _bare(line: bytes) -> bytes:
+    """Without JSON's whitespace around it (RFC 8259, section 2), which the strict way does not keep, either."""
+    return line.strip(b" \t\r\n")
