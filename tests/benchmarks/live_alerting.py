@@ -29,6 +29,8 @@ _EACH_S: Final = 0.24
 """Between two batches of one gateway: 25 of 48 readings in that time are 5,000 a second."""
 _STREAMS: Final = 16
 _WARM_S: Final = 5.0
+_LEAD_S: Final = 1.0
+"""In which streams begin, before the first reading."""
 _SIGNALS: Final = {"8867-4": (72, "/min"), "59408-5": (97, "%"), "9279-1": (16, "/min"), "8480-6": (120, "mm[Hg]")}
 _SATURATION: Final = "59408-5"
 _FILING: Final = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
@@ -62,7 +64,7 @@ def alerting(scale: Scale) -> list[Row]:
         told = asyncio.run(_loaded(ward, server, seconds))
         took_s, spent_s = time.perf_counter() - begun, server.cpu_s() - before
     wanted = _GATEWAYS * 4 * _OF_GATEWAY / _EACH_S
-    reached = told.readings / took_s
+    reached = told.readings / (took_s - _LEAD_S)
     short = "" if reached >= 0.98 * wanted else f"{reached:,.0f} readings/s"
     second = Target("p99 ≤ 1 s", "value", "most", 1.0, short)
     raw = {"readings": told.readings, "seconds": took_s, "busy": told.busy, "load": os.getloadavg()}
@@ -95,7 +97,7 @@ def _furnished(scale: Scale) -> _Ward:
 
 
 async def _loaded(ward: _Ward, server: Server, seconds: float) -> _Told:
-    told, begin = _Told(), time.time() + 1.0
+    told, begin = _Told(), time.time() + _LEAD_S
     streams = [
         asyncio.create_task(_follow(ward, server, ward.twins[place * len(ward.twins) // _STREAMS], begin, told))
         for place in range(_STREAMS)
