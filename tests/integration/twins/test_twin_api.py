@@ -331,7 +331,7 @@ def test_a_list_is_paged_and_opens_nothing_but_what_is_asked_for(house: House, w
     events = events_since(house, before)
     reads = ["read"] * len(house.twins)
     assert sorted(event.action for event in events) == [*reads, "search", "search"]
-    assert all(event.detail == (("list", "outlines"),) for event in events)
+    assert all(event.detail == (("list", "outlines"), ("network", "outside")) for event in events)
 
     before = house.size()
     chosen = web.get(every(web), params={"fields": "twinId,features(bmi/properties(value,unit),age)"}).json()["items"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -96,8 +96,10 @@ async def _invalid(_: Request, error: Exception) -> Response:
     return problem(400, "BadInput", first_fault(error), "see /openapi.json for what this endpoint takes")
 
 
-def refusal(path: str, error: HTTPException) -> JSONResponse:
+def refusal(path: str, error: HTTPException) -> Response:
     """An ``HTTPException`` as the door at ``path`` says it: FHIR's with an OperationOutcome, others with a problem.
+
+    At the console it is for who stands before a page that was not reached: a sentence.
 
     Ours name their ``kind`` and their ``code``, which is FHIR's word; the framework's have neither.
     """
@@ -107,6 +109,8 @@ def refusal(path: str, error: HTTPException) -> JSONResponse:
         code = getattr(error, "code", "not-supported" if error.status_code == 405 else "not-found")
         issue = Issue(code, "", str(error.detail))
         return JSONResponse(operation_outcome([issue]), error.status_code, headers, FHIR_MEDIA_TYPE)
+    if f"{path}/".startswith("/console/"):
+        return PlainTextResponse(f"{error.detail}\n", error.status_code, headers)
     return problem(error.status_code, kind, str(error.detail), headers=headers)
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward.api.http import problems
-from twinward.api.http.fair_share import GREED, THREADS, FairShare, FullError, Places, asked_by
+from twinward.api.http.fair_share import GREED, THREADS, FairShare, FullError, Places, TooManyError, asked_by
 
 AT_ONCE = 2 * THREADS
 
@@ -245,6 +245,19 @@ def test_slow_bodies_from_everywhere_hold_no_place() -> None:
         assert answered.count("http.response.start") == len(read) == 50
         await asyncio.wait_for(places.take("all"), 5)
         assert places.held("all") == 1
+
+    asyncio.run(scenario())
+
+
+def test_at_the_console_it_is_a_sentence() -> None:
+    async def scenario() -> None:
+        app, places = FastAPI(), Places(1, wait_s=0)
+        app.add_middleware(FairShare, places=places)
+        await places.take("another")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as client:
+            answer = await client.get("/console/accesses")
+        assert (answer.status_code, answer.headers["content-type"]) == (429, "text/plain; charset=utf-8")
+        assert answer.text == f"{TooManyError().detail}\n"
 
     asyncio.run(scenario())
 
