@@ -23,6 +23,7 @@ from twinward.access.consent import Provision
 from twinward.core.errors import BadInput, TwinwardError, Unavailable
 from twinward.core.vocabulary import Category, TwinId
 from twinward.live.errors import QuarantineFull
+from twinward.live.intake import lines as reading_lines
 from twinward.live.mqtt.broker import broker_at, topic_of
 from twinward.live.mqtt.subscriber import Subscriber
 from twinward.live.storage import quarantine
@@ -232,3 +233,37 @@ def test_a_source_that_is_full_holds_up_no_other(
         monkeypatch.undo()
         once(lambda: made.tally.quarantined == 1, "it is tried again")
     assert rates(ward, ann) == [62]
+
+
+def test_messages_of_several_devices_that_make_more_than_one_batch_are_taken_whole(
+    ward: Ward, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = ward.admit("ann")
+    monkeypatch.setattr(reading_lines, "MAX_VALUES", 7)
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: made._connection > 0, "connected")
+    for number in range(10):  # few lines, and more values than a batch has
+        at_ms, wave = ward.clock.now_ms() - 1_000 * (number + 1), {"periodMs": 4, "values": [number] * 3}
+        publish(broker, lines(ward.line(None, subject="Patient/ann", at_ms=at_ms, series=wave)))
+        other = ward.line(100 + number, subject="Patient/ann", at_ms=at_ms + 500)
+        publish(broker, lines(other), topic="icu/monitor-8/readings")
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: made.tally.stored == 20, "what is acknowledged is stored")
+    assert sorted(rates(ward, ann)) == [number for number in range(10) for _ in range(3)] + list(range(100, 110))
+
+
+def test_what_has_no_room_apart_holds_up_no_other_device_that_comes_with_it(
+    ward: Ward, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = ward.admit("ann")
+    monkeypatch.setattr(quarantine, "MOST_OF_SOURCE", 0)
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: made._connection > 0, "connected")
+    for number in range(5):
+        publish(broker, lines(ward.line(60 + number, subject="Patient/ann")), topic="icu/monitor-8/readings")
+        publish(broker, b"rubbish %d" % number)
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: bool(made._aside), "what has no room waits")
+        once(lambda: sorted(rates(ward, ann)) == [60, 61, 62, 63, 64], "the other is taken")
+        monkeypatch.undo()
+        once(lambda: made.tally.quarantined == 5, "it is tried again")

@@ -57,7 +57,7 @@ class Ward(Hospital):
         return self.twins.ingest(FILING, PatientImport(f"Patient/{name}", (record,))).twin
 
     def line(
-        self, value: float = 72, *, code: str = "8867-4", at_ms: int | None = None, **members: Any
+        self, value: float | None = 72, *, code: str = "8867-4", at_ms: int | None = None, **members: Any
     ) -> dict[str, Any]:
         """A reading as a gateway writes it, under its next number."""
         self._seq += 1

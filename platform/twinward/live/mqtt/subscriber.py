@@ -216,23 +216,26 @@ class Subscriber:
                 self._acknowledge(one)
 
     def _took_together(self, by_source: dict[str, list[Delivered]]) -> bool:
-        """Whether all were taken in one transaction; False, and nothing was, where each source is to be taken alone.
+        """Whether all were taken in one transaction; False where each source is to be taken alone.
 
-        That is where they are one, or many lines, or any source is full, or nothing can be taken at present.
+        That is where they are one, or many lines, or more than a batch of any, or any source is full, or nothing can be
+        taken at present. What was taken nevertheless is a duplicate then.
         """
         size = sum(len(one.payload) for messages in by_source.values() for one in messages)
         if len(by_source) < 2 or size > MAX_BATCH_BYTES or not self._full.isdisjoint(by_source):
             return False
         found = {source: list(batches(_joined(messages))) for source, messages in by_source.items()}
-        if sum(len(one) for some in found.values() for one in some) > _MOST_TOGETHER:
+        if any(len(some) > 1 for some in found.values()):
             return False
         together = {source: some[0] for source, some in found.items() if some}
+        if sum(map(len, together.values())) > _MOST_TOGETHER:
+            return False
         try:
             answers = self._live.intake.take_several(self._context, together)
+            for source, batch in together.items():
+                self._settle(source, batch, answers[source])
         except (Busy, Unavailable):
             return False
-        for source, batch in together.items():
-            self._settle(source, batch, answers[source])
         return True
 
     def _taken(self, source: str, messages: list[Delivered], is_stopped: Callable[[], bool]) -> bool | None:
