@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _LINE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}),(-?[0-9]{1,15})?")
 _MOST_DAYS: Final = 20_000
-_FIRST: Final = date(1970, 1, 1)
+_FIRST, _LAST = date(1970, 1, 1), date(9998, 12, 31)
+"""Days that have others behind them."""
 _MOST_COUNTED: Final = 10**9
 
 
@@ -77,8 +78,10 @@ def series_of_lines(raw: bytes, variance: float) -> DailySeries:
     """Lines of YYYY-MM-DD,COUNT, oldest first; a day without a line, or without a count on it, is missing.
 
     Raises:
-        OutbreakInvalid: a line is neither, or is not of a later day than the one before.
+        OutbreakInvalid: a line is neither, or is not of a later day than the one before; or no noise has this variance.
     """
+    if not 0 <= variance <= _MOST_COUNTED**2:
+        raise OutbreakInvalid(f"the variance of noise is a number from 0 to {_MOST_COUNTED**2:.0e}")
     found: dict[date, tuple[int | None, float]] = {}
     before: date | None = None
     for number, line in enumerate(raw.decode("utf-8", "replace").split(), 1):
@@ -95,7 +98,7 @@ def _read(number: int, line: str) -> tuple[date, int | None]:
         day = date.fromisoformat(read[1]) if read else None
     except ValueError:
         day = None
-    if read is None or day is None or day < _FIRST:
+    if read is None or day is None or not _FIRST <= day <= _LAST:
         raise OutbreakInvalid(f"line {number} is no day and count", hint="e.g. 2026-01-31,57")
     return day, None if read[2] is None else int(read[2])
 

@@ -207,9 +207,15 @@ def test_lines_may_leave_days_out() -> None:
     [
         *("", "x", "2026-01-01", "2026-13-01,5", "2026-01-02,5\n2026-01-01,5", "2026-01-01,5\n2026-01-01,5"),
         *("2026-01-01,٣", "1969-12-31,5", "1970-01-01,5\n2036-01-01,5", "2026-01-01,1000000001", "2026-01-01,5,6"),
-        "a,b\x00",
+        *("a,b\x00", "9999-12-31,5"),
     ],
 )
 def test_what_is_no_series_is_refused(content: str) -> None:
     with pytest.raises(OutbreakInvalid):
         series_of_lines(content.encode(), 0.0)
+
+
+@pytest.mark.parametrize("variance", [math.nan, math.inf, 1e300, -1.0])
+def test_noise_of_no_variance_is_refused(variance: float) -> None:
+    with pytest.raises(OutbreakInvalid, match="variance"):
+        series_of_lines(b"2026-01-31,57\n", variance)
