@@ -15,6 +15,8 @@ MAX_LEAF_BYTES = 65_535
 MAX_BODY_BYTES = 1 << 20
 TAG_BYTES = 16
 MAX_TAGS = 64
+_DAMAGED = b"\x00"
+"""Neither a leaf nor a body: no version begins so."""
 _PICKED_AT_ONCE = 1000
 
 
@@ -62,7 +64,7 @@ def check_entry(entry: Entry) -> None:
 
 def entries_of(rows: Iterable[tuple[int, bytes, bytes | None, bytes | None]], start: int, stop: int) -> list[Entry]:
     """Rows (index, leaf, body, joined tags) as the entries of ``start <= index < stop``; ``LogCorrupt`` for a gap."""
-    found = [(index, Entry(leaf, body or b"", _split(tags or b""))) for index, leaf, body, tags in rows]
+    found = [(index, _entry(leaf, body, tags)) for index, leaf, body, tags in rows]
     for expected, index in zip(range(start, stop), [index for index, _ in found] + [-1], strict=False):
         if index != expected:
             raise LogCorrupt(f"leaf {expected} is missing", first_bad_index=expected)
@@ -81,12 +83,21 @@ def picked_of(
     entries = []
     for start in range(0, len(indices), _PICKED_AT_ONCE):
         wanted = indices[start : start + _PICKED_AT_ONCE]
-        found = {index: Entry(leaf, body or b"", _split(tags or b"")) for index, leaf, body, tags in rows(wanted)}
+        found = {index: _entry(leaf, body, tags) for index, leaf, body, tags in rows(wanted)}
         missing = next((index for index in wanted if index not in found), None)
         if missing is not None:
             raise LogCorrupt(f"leaf {missing} is missing", first_bad_index=missing)
         entries += [found[index] for index in wanted]
     return entries
+
+
+def _entry(leaf: bytes, body: bytes | None, tags: bytes | None) -> Entry:
+    return Entry(_bytes(leaf), _bytes(body), _split(_bytes(tags)))
+
+
+def _bytes(held: bytes | None) -> bytes:
+    """What a row holds. SQLite keeps a number or a text, too, where somebody wrote one: that is damaged."""
+    return b"" if held is None else held if isinstance(held, bytes) else _DAMAGED
 
 
 def _split(tags: bytes) -> tuple[bytes, ...]:

@@ -175,7 +175,7 @@ class SqliteLogStore:
     def leaves(self, start: int, stop: int) -> Iterator[bytes]:
         """The exact leaf bytes of ``start <= index < stop``, as far as there are any.
 
-        Raises ``LogCorrupt`` at a row below the log's size that is missing.
+        Raises ``LogCorrupt`` at a row below the log's size that is missing, or holds no bytes.
         """
         position, stop = max(0, start), min(stop, merkle.MAX_SIZE)
         while position < stop:
@@ -184,7 +184,7 @@ class SqliteLogStore:
                 (position, min(stop, position + _CHUNK_ROWS)),
             )
             for index, leaf in rows:
-                if index != position:
+                if index != position or not isinstance(leaf, bytes):
                     break
                 yield leaf
                 position += 1

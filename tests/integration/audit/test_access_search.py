@@ -28,6 +28,7 @@ from twinward.audit.search import AccessSearch
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward_ledger.errors import LogCorrupt
 
 DAY_MS = 24 * 3600 * 1000
 NOON_MS = EVENT.at_ms - EVENT.at_ms % DAY_MS + DAY_MS // 2
@@ -323,6 +324,31 @@ def test_what_is_taken_out_together_is_what_each_row_says_alone(house: House, tm
         assert len({one.index for one in rows}) == len(rows) == total == 700
         states |= {one.state for one in rows}
     assert states == {RowState.OPEN, RowState.ERASED, RowState.DAMAGED}
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        "bodies SET body = 5",
+        "bodies SET body = 0",
+        "bodies SET body = 'text'",
+        "bodies SET tags = 5",
+        "leaves SET leaf = 7",
+    ],
+)
+def test_a_row_of_another_type_hides_no_other(house: House, tmp_path: Path, altered: str) -> None:
+    """SQLite holds what is written, whatever the column's type."""
+    house.audit.record(some_events(10))
+    search_of(house).page(house.permit(), AccessQuery())
+    with closing(sqlite3.connect(tmp_path / "log.db")) as database, database:
+        database.execute(f"UPDATE {altered} WHERE idx = 3")
+    found = list(search_of(house).stream(house.permit(), AccessQuery(sort=Sort.OLDEST, hides_own=False))[1])
+    damaged = RowState.OPEN if "tags" in altered else RowState.DAMAGED
+    assert [one.state for one in found] == [RowState.OPEN] * 3 + [damaged] + [RowState.OPEN] * 6
+    if "leaf" in altered:
+        with pytest.raises(LogCorrupt) as told:
+            list(house.consortium.log.store.leaves(0, 10))
+        assert told.value.first_bad_index == 3
 
 
 def test_older_events_follow_and_how_far_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
