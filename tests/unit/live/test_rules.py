@@ -209,6 +209,9 @@ def test_a_score_counts_what_is_still_valid() -> None:
         (b"below=88", b"below=88\nwithin_minutes=5"),
         (b'signal="spo2"\nbelow=88\nclear=90', b'score="news2"\nat_least=5\nclear=6'),
         (b'signal="spo2"\nbelow=88\nclear=90', b'score="news2"\nat_least=5\nclear=0'),
+        (b'signal="spo2"\nbelow=88\nclear=90', b'score="news2"\nat_least=21'),
+        (b'signal="spo2"\nbelow=88\nclear=90', b'score="qsofa"\nat_least=4'),
+        (b'signal="spo2"\nbelow=88\nclear=90', b'score="news2"\nat_least=0'),
         (b"below=88\nclear=90", b"missing_minutes=5\nclear=3"),
         (b"severity", b'unless="low"\nseverity'),
         (b"version", b"\xff"),
@@ -218,6 +221,21 @@ def test_rules_that_cannot_be_are_refused(before: bytes, after: bytes) -> None:
     assert before in LOW
     with pytest.raises(BadInput):
         read_rules(LOW.replace(before, after))
+
+
+def test_no_lesser_alert_keeps_a_graver_one_silent() -> None:
+    with pytest.raises(BadInput, match="matters less"):
+        read_rules(SCORES.replace(b'"emergency"', b'"notice"'))
+    assert read_rules(SCORES.replace(b'"emergency"', b'"urgent"')).rules[1].unless == "high"
+
+
+def test_a_rule_says_what_keeps_it_silent() -> None:
+    low = LOW.partition(b"\n")[2].replace(b"severity", b'unless="high"\nseverity')
+    assert [one.says() for one in read_rules(SCORES + low).rules] == [
+        "news2 of 7 or more",
+        "news2 of 5 or more, unless high is up",
+        "spo2 below 88 %, unless high is up",
+    ]
 
 
 def test_rules_have_names_of_their_own_and_bounds() -> None:

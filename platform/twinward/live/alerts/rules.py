@@ -35,6 +35,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -49,6 +50,8 @@ MOST_RULES: Final = 100
 MAX_BYTES: Final = 64 * 1024
 MOST_WITHIN_MINUTES: Final = 240
 """Over which a trend is looked at: a monitor remembers a signal's extremes of each of these minutes."""
+MOST_OF_SCORE: Final = {"news2": 20, "qsofa": 3}
+"""What a score comes to where everything is at its worst: beyond it a rule would never be raised."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
 
 
@@ -72,7 +75,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         falls_by, rises_by: from the highest, or the lowest, of the last ``within_minutes``, to the newest.
         clear: where a threshold is over again, or below what such a difference or a score is; the threshold itself if
             not given.
-        unless: the name of a rule before this one: while that is up, this one says nothing, and is over.
+        unless: the name of a rule before this one that matters no less: while that is up, this one says nothing, and is
+            over.
         missing_minutes: not measured for so long, once it was measured for as long without such a gap: what is charted
             by the hour does not stay away between two hours.
         valid_minutes: how long a measurement counts towards a score.
@@ -99,9 +103,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def says(self) -> str:
         """When it is raised, in words."""
+        return f"{self._says_alone()}, unless {self.unless} is up" if self.unless else self._says_alone()
+
+    def _says_alone(self) -> str:
         if self.score:
-            other = f", unless {self.unless} is up" if self.unless else ""
-            return f"{self.score} of {self.at_least} or more{other}"
+            return f"{self.score} of {self.at_least} or more"
         if self.missing_minutes is not None:
             return f"{self.signal} not measured for {self.missing_minutes} minutes"
         unit = BY_NAME[self.signal].unit
@@ -142,6 +148,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise BadInput(f"{self.name}: falls_by and rises_by are above 0, and clear is no more than they are")
             return
         if self.at_least is not None:
+            if not 1 <= self.at_least <= MOST_OF_SCORE[self.score]:
+                raise BadInput(f"{self.name}: at_least of {self.score} is a sum of 1 to {MOST_OF_SCORE[self.score]}")
             if self.clear is not None and not 0 < self.clear <= self.at_least:
                 raise BadInput(f"{self.name}: clear of a score is above 0 and no more than at_least")
             return
@@ -175,9 +183,19 @@ def read_rules(content: bytes) -> Rules:
     if len(set(names)) != len(names):
         raise BadInput("two rules have one name")
     for place, one in enumerate(found.rules):
-        if one.unless and one.unless not in names[:place]:
-            raise BadInput(f"{one.name}: unless names a rule that stands before it")
+        if one.unless:
+            _require_graver(one, found.rules[:place])
     return found
+
+
+def _require_graver(rule: Rule, before: Sequence[Rule]) -> None:
+    """Raise ``BadInput`` unless what keeps a rule silent stands before it, and is no lesser alert."""
+    other = next((one for one in before if one.name == rule.unless), None)
+    if other is None:
+        raise BadInput(f"{rule.name}: unless names a rule that stands before it")
+    order = list(Severity)
+    if order.index(other.severity) < order.index(rule.severity):
+        raise BadInput(f"{rule.name}: unless names a rule that matters less, which would keep a graver alert silent")
 
 
 def shipped_rules() -> Rules:
