@@ -8,9 +8,9 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
+from twinward.api.http.fair_share import HOST_ONLY
 from twinward.console.address import PATH
 
-_HOST_ONLY = "__Host-"
 """RFC 6265bis section 4.1.3.2: browsers take such a name over TLS, from this very host, and for all of its paths."""
 
 
@@ -54,4 +54,4 @@ class Cookies:
         return "/" if self.secure else PATH
 
     def _full(self, name: str) -> str:
-        return f"{_HOST_ONLY}{name}" if self.secure else name
+        return f"{HOST_ONLY}{name}" if self.secure else name

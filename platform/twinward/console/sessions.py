@@ -24,7 +24,7 @@ from twinward.access.networks import Networks
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
-from twinward.api.http.fair_share import asked_by
+from twinward.api.http.fair_share import CONSOLE_SESSION, asked_by
 from twinward.console.address import PATH as PATH
 from twinward.console.browsers import browser_of
 from twinward.console.cookies import Cookies
@@ -42,7 +42,7 @@ from twinward.console.wrong_role import (
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role, TwinId
 
-SESSION_COOKIE = "twinward_session"
+SESSION_COOKIE = CONSOLE_SESSION
 FORM_COOKIE = "twinward_form"
 BROWSER_COOKIE = "twinward_browser"
 FLOW_COOKIE = "twinward_flow"

@@ -18,6 +18,7 @@ import asyncio
 import hashlib
 import threading
 from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,7 +37,9 @@ WAIT_S: Final = 20.0
 _AGAIN_S: Final = 5
 _REMEMBERED: Final = 4096
 _IN_SCOPE: Final = "twinward.sender"
-_CREDENTIALS: Final = (b"authorization", b"cookie")
+CONSOLE_SESSION: Final = "twinward_session"
+HOST_ONLY: Final = "__Host-"
+"""The console's cookie; and what stands before a cookie's name where it travels over TLS only."""
 _WITHOUT_THREADS: Final = frozenset({"/health"})
 
 
@@ -102,11 +105,11 @@ class Places:
             self._call()
 
     def _leave(self, sender: str, waiter: _Waiter) -> None:
-        if waiter.has_place:
-            self.give_back(sender)
-            return
-        with self._mutex:
-            self._without(sender, waiter)
+        with self._mutex:  # else another loop's thread gives it a place just after it was looked at
+            if not waiter.has_place:
+                self._without(sender, waiter)
+                return
+        self.give_back(sender)
 
     def _call(self) -> None:
         while may := [one for one in self._waiting if self._may(one)]:
@@ -208,8 +211,8 @@ class FairShare:
         if scope["type"] != "http" or scope["path"] in _WITHOUT_THREADS:
             await self._app(scope, receive, send)
             return
-        credential, known = _credential(scope), _Sender()
-        account = self._accounts.get(credential)
+        credentials, known = _credentials(scope), _Sender()
+        account = next((found for one in credentials if (found := self._accounts.get(one))), None)
         place = _Place(self._places, f"account {account}" if account else f"network {_network(scope)}", receive, send)
         try:
             await place.take()
@@ -221,19 +224,29 @@ class FairShare:
             await self._app(scope, place.receive, place.send)
         finally:
             place.give_back()
-            if credential and known.account and known.account != account:
-                self._remember(credential, known.account)
+            if known.account:
+                self._remember(credentials, known.account, are_new=known.account != account)
 
-    def _remember(self, credential: bytes, account: str) -> None:
-        self._accounts[credential] = account
+    def _remember(self, credentials: Sequence[bytes], account: str, *, are_new: bool) -> None:
+        for one in credentials:
+            if are_new or one in self._accounts:  # nobody fills this with words beside those that are good
+                self._accounts[one] = account
+                self._accounts.move_to_end(one)
         while len(self._accounts) > _REMEMBERED:
             self._accounts.popitem(last=False)
 
 
-def _credential(scope: Scope) -> bytes:
-    """What a request says it is from, as a digest: no token is kept; empty where it says nothing."""
-    said = [value for name, value in scope["headers"] if name in _CREDENTIALS]
-    return hashlib.sha256(b"\n".join(said)).digest() if said else b""
+def _credentials(scope: Scope) -> list[bytes]:
+    """The token and the session that a request names, as digests: no token is kept.
+
+    These alone: what else its headers say, whoever sends it chooses anew each time, and would be somebody new.
+    """
+    request = Request(scope)
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    said = [token.strip() or scheme]
+    if "cookie" in request.headers:
+        said += [request.cookies.get(name, "") for name in (CONSOLE_SESSION, HOST_ONLY + CONSOLE_SESSION)]
+    return [hashlib.sha256(one.encode("utf-8", "surrogatepass")).digest() for one in said if one]
 
 
 def _network(scope: Scope) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -16,7 +17,7 @@ from fastapi import FastAPI, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.api.http import problems
+from twinward.api.http import fair_share, problems
 from twinward.api.http.fair_share import GREED, THREADS, FairShare, FullError, Places, TooManyError, asked_by
 
 AT_ONCE = 2 * THREADS
@@ -118,6 +119,85 @@ def test_strangers_of_one_network_are_one_sender() -> None:
         await asyncio.gather(*many)
 
     assert sum(served(scenario).values()) <= AT_ONCE
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        lambda n: [("authorization", "Bearer greedy"), ("cookie", f"theme=dark; n={n}")],
+        lambda n: [("authorization", "Bearer greedy"), ("authorization", f"Bearer {n}")],
+        lambda n: [("authorization", f"bearer{' ' * n} greedy ")],
+        lambda n: [("authorization", "Bearer greedy"), ("cookie", f"twinward_session={n}")],
+        lambda n: [("authorization", f"Bearer {n}"), ("cookie", f"n={n}; __Host-twinward_session=greedy")],
+    ],
+)
+def test_words_beside_its_token_or_session_make_an_account_nobody_new(
+    beside: Callable[[int], list[tuple[str, str]]],
+) -> None:
+    """Its requests would count as its network's, and leave nothing to whoever else comes from there."""
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        session = {"cookie": "__Host-twinward_session=greedy"}
+        for good in (by("Bearer greedy"), by("any") | session):
+            await client.get("/quick", headers=good)
+        many = [asyncio.create_task(client.get("/slow", headers=beside(n))) for n in range(AT_ONCE)]
+        await asyncio.sleep(0.3)
+        assert (await asyncio.wait_for(client.get("/quick"), 10)).status_code == 200
+        opened_by(client).set()
+        await asyncio.gather(*many)
+
+    served(scenario)
+
+
+def test_words_beside_a_good_token_have_no_other_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_share, "_REMEMBERED", 4)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await known(client, "kept", "greedy")
+        for number in range(8):
+            await client.get("/quick", headers=by("greedy") | {"cookie": f"n={number}; twinward_session={number}"})
+        many = [asyncio.create_task(client.get("/slow")) for _ in range(AT_ONCE)]  # all of their network's
+        await asyncio.sleep(0.3)
+        assert (await asyncio.wait_for(client.get("/quick", headers=by("kept")), 10)).status_code == 200
+        opened_by(client).set()
+        await asyncio.gather(*many)
+
+    served(scenario)
+
+
+def test_a_place_that_comes_at_the_moment_its_waiter_leaves_is_not_lost() -> None:
+    """Another thread's loop gives it, after the one that leaves has seen that it has none."""
+
+    class Interrupted:
+        """A lock that somebody else has just had whenever it is taken once armed."""
+
+        def __init__(self) -> None:
+            self.first: Callable[[], None] | None = None
+            self._lock = threading.Lock()
+
+        def __enter__(self) -> None:
+            first, self.first = self.first, None
+            if first:
+                first()
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+
+    async def scenario() -> None:
+        places, lock = Places(1), Interrupted()
+        places._mutex = lock  # type: ignore[assignment]
+        await places.take("a")
+        leaving = asyncio.create_task(places.take("b"))
+        await asyncio.sleep(0)
+        lock.first = lambda: places.give_back("a")
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert (places.held("a"), places.held("b")) == (0, 0)
+        await asyncio.wait_for(places.take("c"), 5)
+
+    asyncio.run(scenario())
 
 
 def test_who_waits_too_long_is_told_when_to_come_again() -> None:
