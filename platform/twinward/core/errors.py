@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twinward.core.sentences import sentence
 
@@ -56,7 +56,7 @@ def outcome_of(done: Callable[[], T]) -> T | TwinwardError:
 
 
 @contextmanager
-def told(outcomes: MutableMapping[int, T | Exception], number: int) -> Iterator[None]:
+def told(outcomes: MutableMapping[int, Any], number: int) -> Iterator[None]:
     """What goes wrong with one of several is told to who asked for it, not to the others: it is put in its place."""
     try:
         yield

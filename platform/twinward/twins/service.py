@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit, categories_in, require_records
 from twinward.core.clock import Clock
-from twinward.core.errors import TwinwardError, outcome_of
+from twinward.core.errors import outcome_of
 from twinward.core.turns import Turn
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, TwinId
 from twinward.features.derivation import Evidence, FeatureVector, day_of, derive
@@ -23,7 +23,7 @@ from twinward.twins.ingest.queue import IngestQueue
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, NOTHING_KEPT, STAY_TYPE, PatientImport, Receipt
 from twinward.twins.read.changes import Changes
-from twinward.twins.read.each import read_each
+from twinward.twins.read.each import Opened, read_each
 from twinward.twins.read.search import RecordSearch
 from twinward.twins.read.versions import Versions
 from twinward.twins.state.states import TwinStates
@@ -184,8 +184,9 @@ class Twins:
             raise RecordDeleted("this record was deleted", hint="its earlier versions are in its history")
         return record
 
-    def read_each(self, asked: Sequence[tuple[AccessContext, str]]) -> list[Record | TwinwardError]:
-        """``read_reference`` of many, each by itself: the record, or what is raised. Logged in one durable step."""
+    def read_each(self, asked: Sequence[tuple[AccessContext, str]]) -> list[Opened | Exception]:
+        """``read_reference`` of many, each by itself: the record, what opens it where that is left to whoever asked,
+        or what is raised. Logged in one durable step."""
         return read_each(self._vault, self._access, asked)
 
     def directory(self) -> TwinId | None:

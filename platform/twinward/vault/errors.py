@@ -7,7 +7,8 @@ TwinwardError
 │            ├─ CategoryShredded      the same, of one category
 │            └─ RecordNotFound        no such record, or not one of the permit's twin
 ├── Conflict ── TwinExists
-│            └─ VersionConflict       somebody else wrote first
+│            ├─ VersionConflict       somebody else wrote first
+│            └─ RecordLarge           it takes longer to open than whoever asked would wait for now
 ├── Refused ─── PermitDoesNotOpen     the permit is for an action that opens nothing
 │            └─ NotReleased           the record tells of more than there is leave for
 ├── Unavailable ─ VaultUnavailable    a database or the key service does not answer; nothing was done
@@ -47,6 +48,10 @@ class TwinExists(Conflict):
 
 class VersionConflict(Conflict):
     """A version exists already, or the one it follows does not."""
+
+
+class RecordLarge(Conflict):
+    """A record is sealed in more bytes than whoever asked would open now. It is nobody's to be told of."""
 
 
 class PermitDoesNotOpen(Refused):

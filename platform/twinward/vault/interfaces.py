@@ -277,8 +277,8 @@ class RecordVault(Protocol):
         """Seal records of the permit's twin and categories, all or none; return them with id and version."""
         ...
 
-    def read(self, permit: Permit, record_id: RecordId) -> Record:
-        """Open the newest version of one record."""
+    def read(self, permit: Permit, record_id: RecordId, *, most_bytes: int | None = None) -> Record:
+        """Open the newest version of one record. Raises ``RecordLarge`` for one sealed in more bytes."""
         ...
 
     def read_twin(self, permit: Permit, *, record_type: str | None = None) -> list[Record]:

@@ -33,6 +33,11 @@ class SealedRow:
     tags: tuple[bytes, ...] = ()
     fingerprint: bytes | None = None
 
+    @property
+    def sealed_bytes(self) -> int:
+        """How much has to be unsealed to open it."""
+        return len(self.sealed)
+
 
 @dataclass(frozen=True, slots=True)
 class SealedSegment:
@@ -92,6 +97,11 @@ class Member:
     def category_tag(self) -> bytes:
         """The blind tag of its category."""
         return self.segment.category_tag
+
+    @property
+    def sealed_bytes(self) -> int:
+        """How much has to be unsealed to open it: its segment."""
+        return len(self.segment.sealed)
 
     @property
     def fingerprint(self) -> bytes:

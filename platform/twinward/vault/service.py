@@ -19,6 +19,7 @@ from twinward.vault.errors import (
     MalformedRecord,
     PermitDoesNotOpen,
     RecordDamaged,
+    RecordLarge,
     TwinNotFound,
     VaultUnavailable,
     no_record,
@@ -136,10 +137,11 @@ class Vault(Locator):
             [(self._twin_of(permit, Action.WRITE), permit, some) for permit, some in drafts],
         )
 
-    def read(self, permit: Permit, record_id: RecordId) -> Record:
+    def read(self, permit: Permit, record_id: RecordId, *, most_bytes: int | None = None) -> Record:
         """Open the newest version of one record of the permit's twin.
 
         Raises:
+            RecordLarge: it is sealed in more than ``most_bytes``.
             Refused: the permit does not cover it.
             NotReleased: it tells of more, and leave for that was refused.
             RecordNotFound, TwinShredded: nothing to open.
@@ -149,6 +151,8 @@ class Vault(Locator):
         row = self._store.latest(record_id)
         if row is None or row.twin != twin:
             raise no_record(record_id)
+        if most_bytes is not None and row.sealed_bytes > most_bytes:
+            raise RecordLarge("this record is larger than what is opened here")
         opening = Opening(self._sealer, self._segments, self._keys_for_opening(twin))
         opened = self._open_all(permit, [row], opening)
         if not opened:

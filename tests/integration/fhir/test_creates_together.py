@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +105,23 @@ def test_what_nobody_expected_of_one_has_no_other_written_twice(house: Hospital)
     outcomes = house.fhir.writes.create_each([New(MANAGING, "Observation", body) for body in bodies])
     assert [type(one) for one in outcomes] == [Written, ZeroDivisionError, Written]
     assert house.store.count() - rows == 2
+
+
+def test_a_patients_damaged_key_stops_nobody_elses_creates(tmp_path: Path) -> None:
+    house = Hospital(tmp_path)
+    for name in ("damaged", "whole"):
+        house.fhir.writes.update(
+            MANAGING, "Patient", name, json.dumps({"resourceType": "Patient", "id": name}).encode()
+        )
+    with sqlite3.connect(tmp_path / "keyring.db") as keyring:
+        twin = house.twins.find("Patient/damaged")
+        keyring.execute("UPDATE wrapped_twin_key SET wrapped = zeroblob(length(wrapped)) WHERE twin = ?", (twin,))
+    keyring.close()
+    house = house.reopen()
+    bodies = [observation(f"Patient/{name}") for name in ("damaged", "damaged", "damaged", "whole", "damaged", "whole")]
+    outcomes = house.fhir.writes.create_each([New(MANAGING, "Observation", partial(bytes, body)) for body in bodies])
+    assert [isinstance(one, Written) for one in outcomes] == [False, False, False, True, False, True]
+    house.close()
 
 
 def test_many_at_once_over_http_are_each_kept_once(own_web: TestClient) -> None:

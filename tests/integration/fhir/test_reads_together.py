@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.integration.fhir.hospital import CLINICIAN, OFFICER, RESEARCHER, SYSTEM, TENANT, VENDOR, Hospital, Trail
+from tests.integration.fhir.web import PATIENT, send
 from twinward.access.accounts import Accounts
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied, PermitWithdrawn, SignInEnded
@@ -26,7 +29,9 @@ from twinward.core.errors import TwinwardError, outcome_of
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.fhir.mapping.categories import ReleaseByContent
 from twinward.twins import references as names
+from twinward.twins.errors import RecordNotFound
 from twinward.twins.models import ImportRecord, PatientImport
+from twinward.twins.read import each
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
 from twinward.vault.service import Vault
@@ -151,8 +156,59 @@ class Unopened(Vault):
     def __init__(self, house: Hospital) -> None:
         super().__init__(house.store, house.keyring, house.authority, house.clock, house.vault._tenant)
 
-    def read(self, *_: Any) -> Record:
+    def read(self, *_: Any, **_bounded: Any) -> Record:
         raise AssertionError("opened")
+
+
+class Opening(Vault):
+    """A hospital's vault, and what happens before it opens a record."""
+
+    def __init__(self, house: Hospital, first: Callable[[Record], None]) -> None:
+        super().__init__(house.store, house.keyring, house.authority, house.clock, house.vault._tenant)
+        self._first = first
+
+    def read(self, *permitted: Any, **bounded: Any) -> Record:
+        record = super().read(*permitted, **bounded)
+        self._first(record)
+        return record
+
+
+def test_what_nobody_expected_of_one_is_told_to_it_alone_and_nothing_is_logged_twice(house: Hospital) -> None:
+    def break_at(record: Record) -> None:
+        if record.record_type == "Condition":
+            raise ZeroDivisionError
+
+    context = AccessContext(CLINICIAN, Purpose.TREATMENT)
+    through = Twins(Opening(house, break_at), house.store, house.access, house.clock)
+    house.consent(house.twins.find("Patient/yes"), Provision(effect="permit", categories=(Category.PSYCHIATRY,)))
+    before = len(house.trail.events)
+    read = through.read_each([(context, one) for one in ("Patient/yes", "Condition/yes", "Patient/no")])
+    assert [type(one) for one in read] == [Record, ZeroDivisionError, Record]
+    assert len(house.trail.events) - before == 3
+
+
+def test_a_large_record_keeps_nobody_who_was_taken_along_and_is_opened_as_it_stands_then(tmp_path: Path) -> None:
+    house, opened = filled(tmp_path), list[str]()
+    content = json.dumps({"note": "x" * each.LARGE_BYTES}).encode()
+    for name in ("yes", "no"):
+        large = ImportRecord(f"Procedure/large-{name}", "Procedure", Category.CONDITIONS, content)
+        house.twins.ingest(MANAGING, PatientImport(f"Patient/{name}", (large,)))
+    context = AccessContext(CLINICIAN, Purpose.TREATMENT)
+    through = Twins(
+        Opening(house, lambda record: opened.extend(record.references)), house.store, house.access, house.clock
+    )
+    before = len(house.trail.events)
+    references = "Procedure/large-yes", "Patient/yes", "Procedure/large-no", "Patient/no", "Patient/nobody"
+    read = through.read_each([(context, one) for one in references])
+    assert opened == ["Patient/yes", "Patient/no"]
+    assert [type(one) for one in read] == [each.Unopened, Record, each.Unopened, Record, RecordNotFound]
+    assert len(house.trail.events) - before == len(references)
+    house.consent(house.twins.find("Patient/no"), Provision(effect="deny"))
+    logged = len(house.trail.events)
+    left = [outcome_of(one.open) for one in read if isinstance(one, each.Unopened)]
+    assert [one.content if isinstance(one, Record) else type(one) for one in left] == [content, PermitWithdrawn]
+    assert len(house.trail.events) == logged
+    house.close()
 
 
 def _access(house: Hospital, trail: Noting, **more: Any) -> Access:
@@ -199,8 +255,8 @@ def test_who_is_disabled_in_another_process_during_the_wait_for_the_log_is_shown
     asked = [(AccessContext(principal, Purpose.TREATMENT), "Patient/yes") for principal in who]
     assert [type(read) for read in through.read_each(asked)] == [SignInEnded, Record]
     assert [type(read) for read in through.read_each(asked)] == [SignInEnded, Record]
-    for each in (one, other, house):
-        each.close()
+    for opened in (one, other, house):
+        opened.close()
 
 
 def test_what_a_record_tells_besides_is_decided_on_the_consent_of_that_moment(tmp_path: Path) -> None:
@@ -227,3 +283,27 @@ def test_what_a_record_tells_besides_is_decided_on_the_consent_of_that_moment(tm
     assert (type(read), len(appends)) == (PermitWithdrawn, 2)
     other.close()
     house.close()
+
+
+def test_large_records_and_emergencies_are_answered_over_http_as_ever(
+    own_web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(each, "LARGE_BYTES", 1)
+    for number in range(8):
+        body = json.dumps(PATIENT | {"id": f"p{number}"})
+        assert send(own_web, "PUT", f"/Patient/p{number}", "system", content=body).status_code == 201
+
+    def read(number: int) -> Any:
+        why = {"x-purpose-of-use": "ETREAT", "x-justification": "found unconscious in front of the house"}
+        headers = {"if-none-match": 'W/"1"'} if number % 3 == 0 else why if number % 3 == 1 else {}
+        return send(own_web, "GET", f"/Patient/p{number % 9}", headers=headers)
+
+    with ThreadPoolExecutor(9) as pool:
+        answers = list(pool.map(read, range(27)))
+    for number, answer in enumerate(answers):
+        if number % 9 == 8:
+            assert answer.status_code == 404
+        elif number % 3 == 0:
+            assert (answer.status_code, answer.content) == (304, b"")
+        else:
+            assert (answer.status_code, answer.json()["id"]) == (200, f"p{number % 9}")

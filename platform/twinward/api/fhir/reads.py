@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.concurrency import run_in_threadpool
@@ -17,15 +19,19 @@ from twinward.api.fhir.openapi import answers, taking
 from twinward.api.http.conditions import evaluates, of_read
 from twinward.api.http.representation import acceptable
 from twinward.api.http.together import Together
-from twinward.core.errors import TwinwardError, outcome_of
+from twinward.core.errors import told
 from twinward.core.preconditions import OF_READS, Preconditions
+from twinward.core.vocabulary import Purpose
 from twinward.fhir.rest.everything import EVERYTHING_PARAMETERS
 from twinward.fhir.rest.histories import HISTORY_PARAMETERS
 from twinward.fhir.rest.service import FhirService
 from twinward.fhir.search.parameters import SUBSETS
 from twinward.fhir.search.representation import Subset, is_known, shown, subset_asked
+from twinward.twins.read.each import Unopened
 from twinward.vault.interfaces import Record
 
+MOST_LARGE: Final = 2
+"""Large records that are opened at once: each takes the interpreter from whoever reads a usual one."""
 VersionId = Annotated[str, Path(json_schema_extra={"pattern": "^[1-9][0-9]{0,9}$"})]
 _HISTORY = answers("Bundle", _200="One page of a history Bundle")
 _READS = answers(_200="The resource", _412="It is another version") | {
@@ -107,15 +113,20 @@ class _Asked:
     answer: Callable[[Record], Response]
 
 
-def _add_read(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
-    def answered(some: Sequence[_Asked]) -> list[Response | Exception]:
-        found = service.read_each([(one.context, one.reference) for one in some])
-        return [
-            record if isinstance(record, TwinwardError) else outcome_of(partial(one.answer, record))
-            for one, record in zip(some, found, strict=True)
-        ]
+_Answered = Response | Unopened
 
-    together = Together(answered, repeatable=True)
+
+def _add_read(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
+    def answered(some: Sequence[_Asked]) -> list[_Answered | Exception]:
+        outcomes: dict[int, _Answered | Exception] = {}
+        found = service.read_each([(one.context, one.reference) for one in some])
+        for number, (one, opened) in enumerate(zip(some, found, strict=True)):
+            with told(outcomes, number):
+                outcomes[number] = one.answer(opened) if isinstance(opened, Record) else opened
+        return [outcomes[number] for number in range(len(some))]
+
+    together: Together[_Asked, _Answered] = Together(answered, repeatable=True)
+    large = ThreadPoolExecutor(MOST_LARGE, thread_name_prefix="large")
 
     @router.get(
         ID_PATH,
@@ -134,8 +145,11 @@ def _add_read(router: APIRouter, service: FhirService, context_of: ContextOf) ->
         subset = subset_asked(request.query_params.multi_items())
         answer = partial(_read, subset=subset, asked=asked)
         reference = service.reference_if_kept(resource_type, resource_id)
-        if reference is not None:
-            return await together.ask(_Asked(context, reference, answer))
+        if reference is not None and context.purpose is not Purpose.EMERGENCY:  # which waits for nobody
+            given = await together.ask(_Asked(context, reference, answer))
+            if not isinstance(given, Unopened):
+                return given
+            return await asyncio.get_running_loop().run_in_executor(large, lambda: answer(given.open()))
         return await run_in_threadpool(lambda: answer(service.read(context, resource_type, resource_id)))
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from twinward import __version__
 from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock
-from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Category
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.live_observations import place_of
@@ -25,6 +24,7 @@ from twinward.fhir.search.results import history, page_links, searchset, withhel
 from twinward.fhir.search.service import Search
 from twinward.fhir.validation.validator import ID
 from twinward.twins.errors import RecordNotFound, TooMuchAtOnce
+from twinward.twins.read.each import Opened
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
 
@@ -71,8 +71,8 @@ class FhirService:
         patient, _ = self.twins.search.within_if_any(context, place[0], "Patient", frozenset({Category.DEMOGRAPHICS}))
         return self.live.read(context, resource_id, reference_of(patient[0]) if patient else "")
 
-    def read_each(self, asked: Sequence[tuple[AccessContext, str]]) -> list[Record | TwinwardError]:
-        """What ``read`` gives or raises for each reference of ``reference_if_kept``."""
+    def read_each(self, asked: Sequence[tuple[AccessContext, str]]) -> list[Opened | Exception]:
+        """What ``read`` gives or raises for each reference of ``reference_if_kept``; see ``Twins.read_each``."""
         return self.twins.read_each(asked)
 
     def reference_if_kept(self, resource_type: str, resource_id: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Permit
 from twinward.core.clock import Clock
@@ -29,6 +30,7 @@ from twinward.twins.errors import TwinNotFound
 from twinward.twins.ingest.features import FeatureNews, read_evidence
 from twinward.twins.ingest.plan import Plan
 from twinward.twins.models import PERSON_TYPE, TELLING_TYPES, PatientImport, Receipt
+from twinward.vault.errors import RecordDamaged
 from twinward.vault.interfaces import Record, RecordVault
 
 _TRIED_WHILE_DOWN = 2
@@ -147,7 +149,7 @@ class Ingestion:
                     outcomes[number] = self._write([step])[0]
                 else:
                     outcomes[number] = self.take(context, source)
-            down = [*down, outcome] if isinstance(outcome := outcomes[number], Unavailable) else []
+            down = [*down, outcome] if _is_down(outcome := outcomes[number]) else []
         return [outcomes[number] for number in range(len(asked))]
 
     def _ready(self, some: dict[int, _Step], outcomes: dict[int, Receipt | Exception]) -> dict[int, _Step]:
@@ -273,6 +275,11 @@ class Ingestion:
             return read_evidence(self._vault, self._schema, permit)
         except FeaturesUnreadable:
             return None
+
+
+def _is_down(outcome: Receipt | Exception) -> TypeGuard[Unavailable]:
+    """Whether what imports need does not answer: not where one patient's key is damaged, which stops nobody else's."""
+    return isinstance(outcome, Unavailable) and not isinstance(outcome.__cause__, RecordDamaged)
 
 
 def _by_twin(steps: dict[int, _Step]) -> dict[TwinId, dict[int, _Step]]:
