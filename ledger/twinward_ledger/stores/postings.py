@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from sys import byteorder
 
+from twinward_ledger.errors import LogCorrupt
 from twinward_ledger.log.store import Entry
 
 MAX_INDICES = 1024
@@ -45,9 +46,11 @@ def of_tag(tag: bytes, indices: Sequence[int]) -> Iterator[Posting]:
 
 
 def unpack(first: int, distances: bytes) -> list[int]:
-    """A row's indices, ascending. Raises ``ValueError`` for what ``of_tag`` did not write."""
+    """A row's indices, ascending. Raises ``LogCorrupt`` for what ``of_tag`` did not write."""
     if distances == _ALONE:
         return [first]
+    if not isinstance(distances, bytes) or not distances or len(distances) % len(_ALONE):
+        raise LogCorrupt("the index of tags has a row that no log writes", first_bad_index=None)
     numbers = array("I", distances)
     if byteorder == "little":
         numbers.byteswap()

@@ -17,6 +17,7 @@ from twinward.audit.events.heads import saying
 from twinward.console import mount
 from twinward.console.pages import CHART_EVENTS
 from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import Action
 
 NAVIGATION = (
     *("/console", "/console/accesses", "/console/reviews", "/console/emergencies", "/console/breaches"),
@@ -421,3 +422,19 @@ def test_how_the_console_looks_is_chosen_by_a_form_of_ones_own_session(web: Test
     web.cookies.clear()
     web.cookies.set("twinward_preferences", 'theme="><script>', path="/console")
     assert "data-theme" not in web.get("/console/sign-in").text
+
+
+def test_a_spoiled_index_of_findings_takes_no_page_away(tmp_path: Path) -> None:
+    """Every page counts the questions that wait for whoever is signed in."""
+    house = build(tmp_path / "home", patients=1)
+    try:
+        tag = house.node.audit.sealer.tag("action", Action.REVIEW.value)
+        with sqlite3.connect(tmp_path / "home" / "log.db") as database:
+            database.execute("INSERT INTO postings (tag, first, distances) VALUES (?, 0, 5)", (tag,))
+        database.close()
+        with TestClient(house.app, raise_server_exceptions=False, follow_redirects=False) as web:
+            sign_in(web)
+            for path in ("/console", "/console/accounts"):
+                assert web.get(path).status_code == 200, path
+    finally:
+        house.node.close()

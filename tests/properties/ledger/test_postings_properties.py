@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twinward_ledger.errors import LogCorrupt
 from twinward_ledger.log.store import Entry
 from twinward_ledger.stores import postings
 
@@ -26,3 +30,9 @@ def test_long_lists_are_cut_and_joined(indices: list[int]) -> None:
     rows = list(postings.of_tag(b"t" * 16, indices))
     assert [index for _, first, distances in rows for index in postings.unpack(first, distances)] == indices
     assert all(len(distances) <= 4 * postings.MAX_INDICES for _, _, distances in rows)
+
+
+@pytest.mark.parametrize("distances", [b"", b"\x00" * 3, b"\x00" * 5, 5, None, "text"])
+def test_what_no_log_writes_is_refused(distances: Any) -> None:
+    with pytest.raises(LogCorrupt):
+        postings.unpack(7, distances)
