@@ -348,6 +348,31 @@ def test_batches_that_wait_share_a_commit_and_each_sender_is_told_of_its_own(
     assert sorted(one.value for one in shown) == [60, 61, 62]
 
 
+def test_a_sender_whose_row_was_altered_keeps_nobody_elses_batch_from_being_taken(ward: Ward) -> None:
+    ward.admit("ann")
+    contexts = {name: replace(FILING, principal=replace(FILING.principal, id=f"gateway-{name}")) for name in "abc"}
+
+    def batch() -> Sequence[Any]:
+        return read_lines(json.dumps(ward.line(60, subject="Patient/ann")).encode())
+
+    ward.live.intake.take(contexts["a"], "a", batch())
+    with sqlite3.connect(ward.folder / "live.db") as altering:
+        altering.execute("UPDATE live_source SET revision = revision + 1")
+    altering.close()
+    with ThreadPoolExecutor(4) as pool:
+        with ward.database.writing():  # nobody gets on
+            first = pool.submit(ward.live.intake.take, contexts["b"], "b", batch())
+            while not ward.live.intake._shared._is_led or ward.live.intake._shared._waiting:
+                time.sleep(0.001)
+            asked = {name: pool.submit(ward.live.intake.take, contexts[name], name, batch()) for name in "abc"}
+            while len(ward.live.intake._shared._waiting) < 3:
+                time.sleep(0.001)
+        assert outcomes(first.result(10)) == [Outcome.STORED]
+        with pytest.raises(StoreAltered):
+            asked["a"].result(10)
+        assert [outcomes(asked[name].result(10)) for name in "bc"] == [[Outcome.STORED]] * 2
+
+
 def test_too_many_at_once_are_told_to_come_again(ward: Ward) -> None:
     ward.admit("ann")
     with ExitStack() as others:

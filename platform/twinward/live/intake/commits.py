@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from twinward.core.errors import Unavailable
+from twinward.core.errors import StoreAltered, Unavailable
 from twinward.live.errors import QuarantineFull
 from twinward.live.storage.database import LiveDatabase, Tables
 
@@ -31,7 +31,7 @@ def commit_together(database: LiveDatabase, jobs: Sequence[J], work: Callable[[T
                 work(tables, jobs)
             return
         except Exception as error:  # noqa: BLE001 - it is raised again by what is to blame
-            if isinstance(error, Unavailable) and not isinstance(error, QuarantineFull):
+            if isinstance(error, Unavailable) and not isinstance(error, QuarantineFull | StoreAltered):
                 for job in jobs:  # the database or the log: each by itself would wait for it as long
                     job.error = error
                 return
