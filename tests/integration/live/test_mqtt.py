@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +268,24 @@ def test_what_has_no_room_apart_holds_up_no_other_device_that_comes_with_it(
         once(lambda: sorted(rates(ward, ann)) == [60, 61, 62, 63, 64], "the other is taken")
         monkeypatch.undo()
         once(lambda: made.tally.quarantined == 5, "it is tried again")
+
+
+def test_a_source_whose_row_was_altered_holds_up_no_other(ward: Ward, broker: Mosquitto, tmp_path: Path) -> None:
+    ann = ward.admit("ann")
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: made._connection > 0, "connected")
+        publish(broker, lines(ward.line(60, subject="Patient/ann")))
+        once(lambda: made.tally.stored == 1, "its row is there")
+        (path,) = tmp_path.rglob("live.db")
+        with closing(sqlite3.connect(path)) as database, database:
+            ((sealed,),) = database.execute("SELECT sealed FROM live_source").fetchall()
+            database.execute("UPDATE live_source SET sealed = x'00'")
+        publish(broker, lines(ward.line(61, subject="Patient/ann", at_ms=ward.clock.now_ms() - 2)))
+        once(lambda: bool(made._aside), "it waits")
+        other = ward.line(62, subject="Patient/ann", at_ms=ward.clock.now_ms() - 1)
+        publish(broker, lines(other), topic="icu/monitor-8/readings")
+        once(lambda: made.tally.stored == 2, "another one's is taken meanwhile")
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE live_source SET sealed = ? WHERE sealed = x'00'", (sealed,))
+        once(lambda: made.tally.stored == 3, "it is tried again")
+    assert sorted(rates(ward, ann)) == [60, 61, 62]

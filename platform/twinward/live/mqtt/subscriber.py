@@ -25,7 +25,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from twinward.access.interfaces import AccessContext
-from twinward.core.errors import Busy, Unavailable
+from twinward.core.errors import Busy, StoreAltered, Unavailable
 from twinward.live.errors import MessageRefused, QuarantineFull
 from twinward.live.intake.intake import Item
 from twinward.live.intake.lines import MAX_BATCH_BYTES, batches
@@ -239,13 +239,14 @@ class Subscriber:
         return True
 
     def _taken(self, source: str, messages: list[Delivered], is_stopped: Callable[[], bool]) -> bool | None:
-        """Whether a source's messages were taken, None where it was told to stop; a full source holds up no other."""
+        """Whether a source's messages were taken, None where it was told to stop; one that is full, or whose row
+        somebody altered, holds up no other."""
         for attempt in _again(is_stopped):
             try:
                 self._take_of(source, messages)
                 self._full.discard(source)
                 return True
-            except QuarantineFull as error:
+            except (QuarantineFull, StoreAltered) as error:
                 if source not in self._full:
                     self._told(f"{source} waits: {error}")
                 self._full.add(source)
