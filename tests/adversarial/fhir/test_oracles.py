@@ -16,6 +16,7 @@ from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Purpose
 
+OUTSIDE = ("network", "outside")
 SECRET = {
     "resourceType": "Condition",
     "id": "secret",
@@ -69,7 +70,7 @@ def test_no_write_tells_what_is_kept_without_an_event(
     assert told.status_code == status, told.text
     assert "F20" not in told.text or answer == "same-content"  # which is what the caller sent
     events = hospital.trail.events[before:]
-    assert (("answered", answer),) in [event.detail for event in events]
+    assert (("answered", answer), OUTSIDE) in [event.detail for event in events]
 
 
 def test_several_matches_are_an_event_for_each_patient(web: TestClient, hospital: Hospital) -> None:
@@ -78,7 +79,7 @@ def test_several_matches_are_an_event_for_each_patient(web: TestClient, hospital
     before = len(hospital.trail.events)
     refused = send(web, "DELETE", "/Condition?identifier=s|v", "system")
     assert refused.status_code == 412
-    assert [event.detail for event in hospital.trail.events[before:]] == [(("answered", "several-match"),)]
+    assert [event.detail for event in hospital.trail.events[before:]] == [(("answered", "several-match"), OUTSIDE)]
 
 
 def test_only_if_absent_never_overwrites(web: TestClient) -> None:

@@ -423,7 +423,7 @@ def test_a_study_reads_only_consenting_stays(hospital: Hospital) -> None:
     assert tensor.dtype == np.float32
     assert sorted(tensor[:, 0, 0]) == [80, 90]
     assert np.isnan(tensor[:, 1:]).all()
-    assert hospital.trail.events[-1].detail == (("study", "study-7"),)
+    assert hospital.trail.events[-1].detail == (("study", "study-7"), ("network", "outside"))
     assert source.withdrawn() == frozenset()
     hospital.consent(twins[0], Provision(effect="deny", purposes=(Purpose.RESEARCH,)))
     assert [tensor[row, 0, 0] for row in source.withdrawn()] == [80]
@@ -494,7 +494,7 @@ def test_a_study_reads_conditions_as_far_as_consent_goes(hospital: Hospital) -> 
     told = source.conditions(recorded_in)
     ill = frozenset({"condition:http://hl7.org/fhir/sid/icd-10|N18.5"})
     assert [told[rows[rate]] for rate in (70, 71, 72, 73)] == [ill, frozenset(), frozenset(), frozenset()]
-    assert hospital.trail.events[-1].detail == (("study", "study-7"),)
+    assert hospital.trail.events[-1].detail == (("study", "study-7"), ("network", "outside"))
     assert source.withdrawn() == frozenset()
     hospital.consent(twins["ill"], no_conditions, all_research)  # whose group was read has no part in the next round
     assert source.withdrawn() == {rows[70]}

@@ -164,7 +164,7 @@ def test_each_released_handle_is_a_match_in_the_log_and_each_comparison_shows(tm
         found = vendor.query_gated({"a": 50.0}, threshold=0.1)
     events = house.trail.events[start:]
     assert events[0].action is Action.QUERY
-    assert dict(events[0].detail) == {"mode": "gated", "epoch": str(EPOCH)}
+    assert dict(events[0].detail) == {"mode": "gated", "epoch": str(EPOCH), "network": "outside"}
     compared, told = events[1 : 1 + len(house.twins)], events[1 + len(house.twins) :]
     assert {event.twin for event in compared} == set(house.twins)
     assert {(event.action, event.agent, event.decision) for event in compared} == {(Action.QUERY, "acme", "permit")}
