@@ -7,7 +7,7 @@ import sqlite3
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from tests.flower_certificates import make_certificates
 from tests.integration.live.ward import CARING, FILING, Ward
 from tests.mosquitto import Mosquitto, brokering
 from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext
 from twinward.core.errors import BadInput, TwinwardError, Unavailable
 from twinward.core.vocabulary import Category, TwinId
 from twinward.live.errors import QuarantineFull
 from twinward.live.intake import lines as reading_lines
+from twinward.live.intake.intake import Item
+from twinward.live.models import Answer
 from twinward.live.mqtt.broker import broker_at, topic_of
 from twinward.live.mqtt.subscriber import Subscriber
 from twinward.live.storage import quarantine
@@ -289,3 +292,27 @@ def test_a_source_whose_row_was_altered_holds_up_no_other(ward: Ward, broker: Mo
             database.execute("UPDATE live_source SET sealed = ? WHERE sealed = x'00'", (sealed,))
         once(lambda: made.tally.stored == 3, "it is tried again")
     assert sorted(rates(ward, ann)) == [60, 61, 62]
+
+
+def test_devices_together_are_no_more_than_a_batch(
+    ward: Ward, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ward.admit("ann")
+    monkeypatch.setattr(reading_lines, "_OF_FILE", 6)
+    together: list[int] = []
+    taken = ward.live.intake.take_several
+
+    def watched(context: AccessContext, several: Mapping[str, Sequence[Item]]) -> dict[str, list[Answer]]:
+        together.append(sum(len(some) for some in several.values()))
+        return taken(context, several)
+
+    monkeypatch.setattr(ward.live.intake, "take_several", watched)
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: made._connection > 0, "connected")
+    for number in range(6):  # a line each, of three hours
+        hours = {"periodMs": 3_600_000, "values": [number] * 3}
+        one = ward.line(None, subject="Patient/ann", at_ms=ward.clock.now_ms() - 10_000_000 + number, series=hours)
+        publish(broker, lines(one), topic=f"icu/monitor-{number}/readings")
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: made.tally.stored == 6, "all are taken")
+    assert max(together) <= 2

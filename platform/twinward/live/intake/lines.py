@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -133,6 +133,11 @@ def batches(content: bytes) -> Iterator[list[Reading | Fault]]:
         weight, values = weight + hours, values + count
     if some:
         yield some
+
+
+def is_one_batch(items: Sequence[Reading | Fault]) -> bool:
+    """Whether so much may be taken together, by hours and by values: as ``batches`` cuts it."""
+    return sum(map(_weight, items)) <= _OF_FILE and sum(map(_values, items)) <= MAX_VALUES
 
 
 def _weight(one: Reading | Fault) -> int:

@@ -28,7 +28,7 @@ from twinward.access.interfaces import AccessContext
 from twinward.core.errors import Busy, StoreAltered, Unavailable
 from twinward.live.errors import MessageRefused, QuarantineFull
 from twinward.live.intake.intake import Item
-from twinward.live.intake.lines import MAX_BATCH_BYTES, batches
+from twinward.live.intake.lines import MAX_BATCH_BYTES, batches, is_one_batch
 from twinward.live.models import Answer, MessageId, Outcome, Reason
 from twinward.live.mqtt.broker import APART, Broker, Topic
 from twinward.live.service import Live
@@ -39,8 +39,6 @@ MOST_IN_FLIGHT: Final = 200
 """Messages that were delivered and are not acknowledged: what one batch can be made of, and all that memory holds."""
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 _APART_CHARS: Final = 58
-_MOST_TOGETHER: Final = 5_000
-"""Lines of several sources that share a transaction."""
 _WAIT_S: Final = 0.5
 _AGAIN_S: Final = (0.2, 0.5, 1, 2, 5)
 _ASIDE_S: Final = 2
@@ -218,8 +216,8 @@ class Subscriber:
     def _took_together(self, by_source: dict[str, list[Delivered]]) -> bool:
         """Whether all were taken in one transaction; False where each source is to be taken alone.
 
-        That is where they are one, or many lines, or more than a batch of any, or any source is full, or nothing can be
-        taken at present. What was taken nevertheless is a duplicate then.
+        That is where they are one, or more than a batch together, or any source is full, or nothing can be taken at
+        present. What was taken nevertheless is a duplicate then.
         """
         size = sum(len(one.payload) for messages in by_source.values() for one in messages)
         if len(by_source) < 2 or size > MAX_BATCH_BYTES or not self._full.isdisjoint(by_source):
@@ -228,7 +226,7 @@ class Subscriber:
         if any(len(some) > 1 for some in found.values()):
             return False
         together = {source: some[0] for source, some in found.items() if some}
-        if sum(map(len, together.values())) > _MOST_TOGETHER:
+        if not is_one_batch([one for batch in together.values() for one in batch]):
             return False
         try:
             answers = self._live.intake.take_several(self._context, together)
