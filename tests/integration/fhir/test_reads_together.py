@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.errors import TwinwardError, outcome_of
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.fhir.mapping.categories import ReleaseByContent
+from twinward.fhir.rest.service import FhirService
 from twinward.twins import references as names
 from twinward.twins.errors import RecordNotFound
 from twinward.twins.models import ImportRecord, PatientImport
@@ -307,3 +309,27 @@ def test_large_records_and_emergencies_are_answered_over_http_as_ever(
             assert (answer.status_code, answer.content) == (304, b"")
         else:
             assert (answer.status_code, answer.json()["id"]) == (200, f"p{number % 9}")
+
+
+def test_an_emergency_waits_for_nobody_who_reads_beside_it(
+    own_web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert send(own_web, "PUT", f"/Patient/{PATIENT['id']}", "system", content=json.dumps(PATIENT)).status_code == 201
+    begun, go, usual = Event(), Event(), FhirService.read_each
+
+    def held_up(service: FhirService, asked: Sequence[tuple[AccessContext, str]]) -> list[each.Opened | Exception]:
+        begun.set()
+        assert go.wait(30)
+        return usual(service, asked)
+
+    monkeypatch.setattr(FhirService, "read_each", held_up)
+    why = {"x-purpose-of-use": "ETREAT", "x-justification": "found unconscious in front of the house"}
+    with ThreadPoolExecutor(2) as pool:
+        waits = pool.submit(send, own_web, "GET", f"/Patient/{PATIENT['id']}")
+        assert begun.wait(30)
+        urgent = pool.submit(send, own_web, "GET", f"/Patient/{PATIENT['id']}", headers=why)
+        try:
+            assert urgent.result(20).status_code == 200
+        finally:
+            go.set()
+        assert waits.result(30).status_code == 200
