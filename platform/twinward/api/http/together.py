@@ -69,10 +69,30 @@ class Together(Generic[Asked, Given]):
             idle = not self._at_work
             self._at_work += idle
         if idle:
-            self._threads.submit(self._work)
+            try:
+                self._have_somebody_come()
+            except RuntimeError:
+                if self._withdrawn(ticket):
+                    raise
         elif ticket.since_s >= self._look_at_s:
             self._look_later(loop)
         return await ticket.given
+
+    def _have_somebody_come(self) -> None:
+        try:
+            self._threads.submit(self._work)
+        except RuntimeError:  # the machine has no thread to give: whoever asks next tries again
+            with self._lock:
+                self._at_work -= 1
+            raise
+
+    def _withdrawn(self, ticket: _Ticket[Asked, Given]) -> bool:
+        """Take back what nobody has taken yet, so that it is not done behind its asker's back; whether that was so."""
+        with self._lock:
+            waits = ticket in self._waiting
+            if waits:
+                self._waiting.remove(ticket)
+            return waits
 
     def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
         self._look_at_s = time.monotonic() + PATIENCE_S
@@ -86,7 +106,7 @@ class Together(Generic[Asked, Given]):
             more = late and self._at_work < MOST_THREADS
             self._at_work += more
         if more:
-            self._threads.submit(self._work)
+            self._have_somebody_come()
         if waits:
             self._look_later(loop)
 
@@ -101,7 +121,7 @@ class Together(Generic[Asked, Given]):
         """Those that wait longest; none where this thread is to leave."""
         with self._lock:
             some = [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))]
-            self._at_work -= not some
+            self._at_work = max(0, self._at_work - (not some))  # one that was given up may come after all
             return some
 
     def _answered(self, asked: Sequence[Asked]) -> Sequence[Given | Exception]:

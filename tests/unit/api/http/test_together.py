@@ -118,6 +118,26 @@ def test_whoever_goes_away_is_answered_no_more_and_others_are() -> None:
     assert (type(gone), stays) == (asyncio.CancelledError, 4)
 
 
+def test_a_machine_without_threads_for_a_while_is_no_end_of_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def ask() -> list[object]:
+        doubling = Doubling()
+        together = Together(doubling)
+        with monkeypatch.context() as full:
+            full.setattr(threading.Thread, "start", no_thread)
+            for _ in range(2 * MOST_THREADS):
+                with pytest.raises(RuntimeError):
+                    await asyncio.wait_for(together.ask(99), WAIT_S)
+        assert not doubling.batches
+        found: list[object] = [await asyncio.wait_for(together.ask(n), WAIT_S) for n in range(2 * MOST_THREADS)]
+        assert doubling.batches == [[n] for n in range(2 * MOST_THREADS)], "what was refused is not done later"
+        return found
+
+    assert asyncio.run(ask()) == [2 * n for n in range(2 * MOST_THREADS)]
+
+
 def test_a_loop_that_is_gone_holds_up_no_other() -> None:
     doubling = Doubling(waits=True)
     together = Together(doubling)
