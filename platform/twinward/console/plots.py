@@ -11,9 +11,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SOFT, _BAR, _MARK = "#000001", "#000002", "#000003"  # stand for the colours until they are classes
 _CLASSES: Final = {_SOFT: "axis", _BAR: "line", _MARK: "mark"}
@@ -37,12 +40,7 @@ def burn_down(epochs: tuple[int, ...], left: tuple[int, ...], most: int, say: st
 
     with _DRAWING:
         figure = Figure(figsize=(6.4, 2.3), layout="constrained")
-        axes = figure.add_subplot()
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_color(_SOFT)
-        axes.tick_params(colors=_SOFT, labelsize=9)
+        axes = _plain(figure.add_subplot())
         axes.step([epochs[0] - 1, *epochs], [most, *left], where="post", color=_BAR, linewidth=2)
         axes.plot(epochs[-1:], left[-1:], marker="o", color=_BAR)
         axes.set_ylim(0, max(most, 1) * 1.08)
@@ -101,12 +99,7 @@ def over_time(curve: Curve, unit: str, say: str) -> Markup:
     )
     with _DRAWING:
         figure = Figure(figsize=(5.2, 1.9))
-        axes = figure.add_axes((0.09, 0.15, 0.89, 0.72))
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_color(_SOFT)
-        axes.tick_params(colors=_SOFT, labelsize=9)
+        axes = _plain(figure.add_axes((0.09, 0.15, 0.89, 0.72)))
         axes.fill_between(times, low, high, color=_BAR, alpha=0.2, linewidth=0)
         axes.plot(times, middle, color=_BAR, linewidth=1.8)
         axes.plot(times, middle, color=_BAR, linewidth=0, marker=".", markersize=3)
@@ -164,12 +157,7 @@ def fan(drawn: Fan, say: str) -> Markup:
     lowest, highest = min(0, *seen), 1.15 * max(*seen, 2 * max(drawn.middle), max(high for _, high in drawn.half), 4)
     with _DRAWING:
         figure = Figure(figsize=(6.4, 2.5), layout="constrained")
-        axes = figure.add_subplot()
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_color(_SOFT)
-        axes.tick_params(colors=_SOFT, labelsize=9)
+        axes = _plain(figure.add_subplot())
         for band, strength in ((drawn.most, 0.18), (drawn.half, 0.3)):
             low, high = ([min(max(one[end], lowest), highest) for one in band] for end in (0, 1))
             axes.fill_between(drawn.days, low, high, color=_BAR, alpha=strength, linewidth=0)
@@ -185,6 +173,16 @@ def fan(drawn: Fan, say: str) -> Markup:
         axes.set_ylabel(drawn.words, color=_SOFT, fontsize=9)
         picture = _svg(figure)
     return _coloured(picture, say)
+
+
+def _plain(axes: Axes) -> Axes:
+    """Two quiet lines, below and to the left, and no frame."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(_SOFT)
+    axes.tick_params(colors=_SOFT, labelsize=9)
+    return axes
 
 
 def _svg(figure: object) -> str:
